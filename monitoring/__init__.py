@@ -1,0 +1,1 @@
+"""Observes, judges, alerts, responds, tells."""

@@ -1,0 +1,148 @@
+"""Which incident an alert belongs to: found or opened, joined, and let go of when it is quiet."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from monitoring.actions import notices, responses, timeline
+from monitoring.judging import LEVELS, Level
+from monitoring.models import Alert, Incident, IncidentDefinition, Severity, Threshold
+from monitoring.models.incidents import BUILT_IN, OPEN
+from portal import audit, jobs, live, states
+from portal.audit import Automaton
+
+BY = Automaton("judging")
+SEVERITY_OF = {Level.CRITICAL: Severity.SEV1, Level.ERROR: Severity.SEV2}
+MAX_GROUP_KEY = 500
+MAX_TITLE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an alert belongs: one open incident at a time."""
+
+    definition: IncidentDefinition
+    group_key: str
+
+
+def definitions() -> list[IncidentDefinition]:
+    """Those that catch alerts, the first that is asked first, the built-in one last."""
+    found = IncidentDefinition.objects.filter(active=True).exclude(key=BUILT_IN).order_by("rank", "id")
+    # There always is a built-in one: an alert without an incident would be seen by nobody.
+    built_in, _ = IncidentDefinition.objects.get_or_create(
+        key=BUILT_IN, defaults={"name": "Threshold crossed", "rank": IncidentDefinition.LAST}
+    )
+    return [*found.prefetch_related("thresholds"), built_in]
+
+
+def place_for(
+    threshold: Threshold, level: Level, labels: Mapping[str, str], definitions: Sequence[IncidentDefinition]
+) -> Place:
+    """At the first definition that fits, or else at the last one."""
+    fitting = (one for one in definitions[:-1] if _fits(one, threshold, level, labels))
+    definition = next(fitting, definitions[-1])
+    return Place(definition, _group_key(definition, threshold, labels))
+
+
+def locked(place: Place) -> Incident | None:
+    """The open incident at the place, locked for the caller's transaction."""
+    rows = Incident.objects.open().filter(definition=place.definition, group_key=place.group_key)
+    return rows.select_for_update(of=("self",)).first()
+
+
+def take_in(alert: Alert, threshold: Threshold, place: Place, incident: Incident | None, *, is_new: bool) -> Incident:
+    """Put a firing alert into its incident (locked by the caller), opening one if there is none, and respond.
+
+    Raises IntegrityError when somebody else has just opened it: look again.
+    """
+    level = Level(alert.level)
+    severity = place.definition.severity or SEVERITY_OF[level]
+    data = {"alert": alert.pk, "level": alert.level}
+    if incident is None:
+        incident = Incident.objects.create(
+            definition=place.definition,
+            group_key=place.group_key,
+            title=_title(alert, threshold),
+            description=alert.reason,
+            severity=severity,
+            service=alert.service,
+            environment=alert.environment,
+            target=threshold.target,
+            opened_at=jobs.database_now(),
+        )
+        audit.record("incident.opened", incident, by=BY, after={"severity": severity}, because=alert.reason)
+        timeline.write(incident, "opened", alert.reason, by=BY, data=data)
+        notices.tell(incident, "opened", f"{incident.title}: {alert.reason}")
+    else:
+        kind = "alert.raised" if alert.incident_id == incident.pk and not is_new else "alert.joined"
+        timeline.write(incident, kind, f"{threshold.name} is {alert.level}: {alert.reason}", by=BY, data=data)
+        if severity < incident.severity:  # SEV1 is the worst
+            _worsen(incident, severity, alert.reason)
+    if alert.incident_id != incident.pk:
+        alert.incident = incident
+        alert.save(update_fields=["incident"])
+    _respond(alert, threshold, place.definition, incident)
+    live.announce("incidents", id=incident.pk)
+    return incident
+
+
+def let_go(alert: Alert, incident: Incident, *, by: audit.Actor, because: str, is_evidence: bool) -> None:
+    """An alert of the incident (locked by the caller) is over. With the last one, on evidence, so is the incident.
+
+    An alert that ended because its threshold was taken away proves nothing: a person says when that is over.
+    """
+    timeline.write(incident, "alert.resolved", because, by=by, data={"alert": alert.pk})
+    if is_evidence and incident.status in OPEN and not incident.alerts.firing().exists():
+        text = "every alert of it is over"
+        states.move(incident, Incident.Status.RESOLVED, by=by, because=text, resolved_at=jobs.database_now())
+        timeline.write(incident, "resolved", text, by=by)
+        notices.tell(incident, "resolved", f"{incident.title}: resolved, {because}")
+    live.announce("incidents", id=incident.pk)
+
+
+def _respond(alert: Alert, threshold: Threshold, definition: IncidentDefinition, incident: Incident) -> None:
+    target = threshold.target or responses.NO_TARGET
+    if not target and alert.service and alert.environment:
+        target = f"service:{alert.service.key}@{alert.environment.key}"
+    for name in dict.fromkeys([threshold.response, *definition.responses]):
+        if name:
+            responses.queue(incident, name, target, because=alert.reason)
+
+
+def _worsen(incident: Incident, severity: str, because: str) -> None:
+    before, incident.severity = incident.severity, severity
+    incident.save(update_fields=["severity"])
+    audit.record(
+        "incident.raised",
+        incident,
+        by=BY,
+        before={"severity": before},
+        after={"severity": severity},
+        because=because,
+    )
+    notices.tell(incident, "raised", f"{incident.title}: now {severity}, {because}", again=severity)
+
+
+def _fits(definition: IncidentDefinition, threshold: Threshold, level: Level, labels: Mapping[str, str]) -> bool:
+    if LEVELS.index(level) < LEVELS.index(Level(definition.min_level)):
+        return False
+    if any(labels.get(name) != value for name, value in definition.matchers.items()):
+        return False
+    chosen = definition.thresholds.all()
+    return not chosen or any(one.pk == threshold.pk for one in chosen)
+
+
+def _group_key(definition: IncidentDefinition, threshold: Threshold, labels: Mapping[str, str]) -> str:
+    known = {**labels, "threshold": str(threshold.pk), "target": threshold.target}
+    if definition.group_by:
+        key = ",".join(f"{name}={known.get(name, '')}" for name in definition.group_by)
+    elif labels.get("service") or threshold.target:
+        key = f"{labels.get('service', '')}:{labels.get('environment', '')}:{threshold.target}"
+    else:
+        key = f"threshold:{threshold.pk}"
+    return key if len(key) <= MAX_GROUP_KEY else hashlib.sha256(key.encode()).hexdigest()
+
+
+def _title(alert: Alert, threshold: Threshold) -> str:
+    where = " in ".join(str(one) for one in (alert.service, alert.environment) if one)
+    return f"{threshold.name}: {alert.level}{f' on {where}' if where else ''}"[:MAX_TITLE]

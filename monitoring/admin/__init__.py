@@ -1,0 +1,5 @@
+"""The admin pages of monitoring, a module for each noun."""
+
+from monitoring.admin import alerts, events, incidents, metrics, notifications, thresholds
+
+__all__ = ["alerts", "events", "incidents", "metrics", "notifications", "thresholds"]

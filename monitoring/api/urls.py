@@ -1,0 +1,36 @@
+"""The REST addresses of monitoring, below /api/v1/."""
+
+from typing import Any
+
+from django.urls import URLPattern, path
+
+from monitoring.api import alerts, channels, definitions, events, incidents, metrics, observations, samples, thresholds
+
+CHANGING: dict[str, Any] = {"get": "retrieve", "put": "replace", "patch": "change", "delete": "destroy"}
+VERBS = ("acknowledge", "escalate", "mitigate", "resolve", "close", "note")
+
+urlpatterns: list[URLPattern] = [
+    path("metrics/", metrics.Metrics.as_view({"get": "list", "post": "create"})),
+    path("metrics/<str:name>/", metrics.Metrics.as_view({"get": "retrieve", "patch": "change"})),
+    path("metrics/<str:name>/points/", metrics.Metrics.as_view({"get": "points"})),
+    path("samples/", samples.Samples.as_view({"get": "list", "post": "create"})),
+    path("observations/", observations.Observations.as_view({"post": "create"})),
+    path("events/", events.Events.as_view({"get": "list", "post": "create"})),
+    path("thresholds/", thresholds.Thresholds.as_view({"get": "list", "post": "create"})),
+    path("thresholds/<int:pk>/", thresholds.Thresholds.as_view(CHANGING)),
+    path("alerts/", alerts.Alerts.as_view({"get": "list"})),
+    path("alerts/<int:pk>/", alerts.Alerts.as_view({"get": "retrieve"})),
+    path("incidents/", incidents.Incidents.as_view({"get": "list", "post": "create"})),
+    path("incidents/<int:pk>/", incidents.Incidents.as_view({"get": "retrieve"})),
+    *(path(f"incidents/<int:pk>/{verb}/", incidents.Incidents.as_view({"post": verb})) for verb in VERBS),
+    path("incident-definitions/", definitions.Definitions.as_view({"get": "list", "post": "create"})),
+    path(
+        "incident-definitions/<str:key>/",
+        definitions.Definitions.as_view({"get": "retrieve", "patch": "change", "delete": "destroy"}),
+    ),
+    path("channels/", channels.Channels.as_view({"get": "list", "post": "create"})),
+    path("channels/<int:pk>/", channels.Channels.as_view(CHANGING)),
+    path("outbox/", channels.Outbox.as_view({"get": "list"})),
+    path("outbox/<int:pk>/", channels.Outbox.as_view({"get": "retrieve"})),
+    path("outbox/<int:pk>/resend/", channels.Outbox.as_view({"post": "resend"})),
+]

@@ -1,0 +1,69 @@
+"""The kinds of channels, and what a receiver may answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is to be sent. The dedupe key is the same at every attempt: receivers drop what they have seen."""
+
+    kind: str
+    dedupe_key: str
+    payload: Mapping[str, Any]
+    config: Mapping[str, Any]
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The receiver has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Not this time. `after`: the seconds that the receiver asks for; `away`: nobody answered at all."""
+
+    reason: str
+    after: float | None = None
+    away: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Permanent:
+    """Never: the same message would be turned down again."""
+
+    reason: str
+
+
+Answer = Sent | Retry | Permanent
+
+
+class Kind(Protocol):
+    """One kind of channel. It touches no database: it is called from a thread, outside any transaction."""
+
+    name: str
+
+    def clean(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The configuration as it is kept; raises Invalid naming the field, relative to the configuration."""
+        ...
+
+    def send(self, message: Message) -> Answer: ...
+
+
+_kinds: dict[str, Kind] = {}
+
+
+def register(kind: Kind) -> None:
+    if kind.name in _kinds:
+        raise ValueError(f"two kinds of channels are named {kind.name}")
+    _kinds[kind.name] = kind
+
+
+def find(name: str) -> Kind | None:
+    return _kinds.get(name)
+
+
+def names() -> list[str]:
+    return sorted(_kinds)

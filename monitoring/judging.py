@@ -1,0 +1,335 @@
+"""Whether a measurement breaks its threshold, and what that makes of the alert."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from portal.verdicts import Outcome, Verdict
+
+
+class Level(StrEnum):
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+LEVELS = tuple(Level)  # mild to severe
+OPERATORS = (">", ">=", "<", "<=")
+UNMET = {">": "≤", ">=": "<", "<": "≥", "<=": ">"}
+MET = {">": ">", ">=": "≥", "<": "<", "<=": "≤"}
+# A judge that was away shorter than this has still "seen" a condition hold.
+PATIENCE = timedelta(seconds=10)
+
+
+class NoData(StrEnum):
+    KEEP = "keep"
+    OK = "ok"
+    ALERT = "alert"
+
+
+class Change(StrEnum):
+    RATIO = "ratio"
+    DIFFERENCE = "difference"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a threshold asks; durations in seconds."""
+
+    name: str
+    operator: str
+    bounds: Mapping[Level, float]
+    clear: float | None = None
+    window: int = 300
+    interval: int = 10
+    hold: int = 0
+    keep_firing_for: int = 0
+    min_count: int = 1
+    no_data: NoData = NoData.KEEP
+    unit: str = ""
+    is_share: bool = False  # a quotient of two counters: printed in percent
+    baseline: str = ""  # whom the value is compared with, in words; "" compares it with the bounds themselves
+    change: Change = Change.RATIO
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What was measured in the window: None where there was nothing."""
+
+    value: float | None
+    count: int = 0
+    baseline: "Measurement | None" = None
+
+
+class Sight(StrEnum):
+    """What a reading shows."""
+
+    BREACH = "breach"
+    BETWEEN = "between"  # inside the bounds, but not yet past the clear level
+    CLEAR = "clear"
+    NO_DATA = "no_data"
+    BROKEN = "broken"  # NaN or infinite: never true and never fine
+    UNCLEAR = "unclear"  # too few, or nothing to compare with
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    sight: Sight
+    verdict: Verdict
+    level: Level | None = None  # the worst level whose bound is broken
+    value: float | None = None  # what was held against the bounds
+
+
+def judge(condition: Condition, measurement: Measurement) -> Reading:
+    """One look at one measurement, with the reason in words."""
+    over = f"over the last {duration(condition.window)}"
+    value, count = measurement.value, measurement.count
+    if value is None:
+        return _undecided(Sight.NO_DATA, f"{condition.name}: no data in the last {duration(condition.window)}")
+    if not math.isfinite(value):
+        return _undecided(Sight.BROKEN, f"{condition.name}: {value} is no number to judge, {over} (n={count})")
+    if count < condition.min_count:
+        reason = f"{condition.name}: {count} {over} are too few to judge, {condition.min_count} are needed"
+        return _undecided(Sight.UNCLEAR, reason)
+    if not condition.baseline:
+        return _held_against(condition, value, f"{over} (n={count})", "")
+    other = measurement.baseline
+    if other is None or other.value is None:
+        return _undecided(Sight.UNCLEAR, f"{condition.name}: {condition.baseline} has no data to compare with, {over}")
+    if not math.isfinite(other.value):
+        return _undecided(Sight.UNCLEAR, f"{condition.name}: {other.value} of {condition.baseline} is no number")
+    if other.count < condition.min_count:
+        reason = (
+            f"{condition.name}: {other.count} of {condition.baseline} {over} are too few to compare with, "
+            f"{condition.min_count} are needed"
+        )
+        return _undecided(Sight.UNCLEAR, reason)
+    here, there = figures(value, other.value, scale=_scale(condition))
+    unit = _unit(condition)
+    context = f" ({here}{unit} against {there}{unit} of {condition.baseline})"
+    return _held_against(
+        condition, _changed(condition, value, other.value), f"{over} (n={count}, baseline n={other.count})", context
+    )
+
+
+def _changed(condition: Condition, value: float, baseline: float) -> float:
+    if condition.change is Change.DIFFERENCE:
+        return value - baseline
+    if baseline == 0:
+        # Errors where the baseline has none are infinitely more of them, not a reason to look away.
+        return 1.0 if value == 0 else math.copysign(math.inf, value)
+    return value / baseline
+
+
+def _held_against(condition: Condition, value: float, over: str, context: str) -> Reading:
+    broken = [level for level in LEVELS if level in condition.bounds and _true(condition, value, level)]
+    details = {"value": value if math.isfinite(value) else str(value), "bounds": dict(condition.bounds)}
+    compared = bool(condition.baseline)
+    if broken:
+        level = broken[-1]
+        bound, sign, sight, outcome = condition.bounds[level], MET, Sight.BREACH, Outcome.FAILED
+    else:
+        level = None
+        bound = next(condition.bounds[each] for each in LEVELS if each in condition.bounds)
+        sign, outcome = UNMET, Outcome.PASSED
+        sight = Sight.CLEAR if _past_clear(condition, value) else Sight.BETWEEN
+    scale = 1.0 if compared and condition.change is Change.RATIO else _scale(condition)
+    here, there = figures(value, bound, scale=scale)
+    unit = _compared_unit(condition) if compared else _unit(condition)
+    by = "+" if compared and condition.change is Change.DIFFERENCE and value > 0 else ""
+    reason = f"{condition.name} {by}{here}{unit}{context} {sign[condition.operator]} {there}{unit} {over}"
+    if sight is Sight.BETWEEN:
+        edge = figures(value, condition.clear or 0.0, scale=scale)[1]
+        reason += f", not yet at the clear level {edge}{unit}"
+    # Infinitely more is in the words; nothing that is stored or sent can hold it as a number.
+    return Reading(sight, Verdict(outcome, reason, details), level, value if math.isfinite(value) else None)
+
+
+def _true(condition: Condition, value: float, level: Level) -> bool:
+    bound = condition.bounds[level]
+    match condition.operator:
+        case ">":
+            return value > bound
+        case ">=":
+            return value >= bound
+        case "<":
+            return value < bound
+        case _:
+            return value <= bound
+
+
+def _past_clear(condition: Condition, value: float) -> bool:
+    if condition.clear is None:
+        return True
+    return value <= condition.clear if condition.operator.startswith(">") else value >= condition.clear
+
+
+def _undecided(sight: Sight, reason: str) -> Reading:
+    return Reading(sight, Verdict(Outcome.INCONCLUSIVE, reason))
+
+
+# --- The alert ----------------------------------------------------------------------------------
+
+
+class Phase(StrEnum):
+    INACTIVE = "inactive"
+    PENDING = "pending"
+    FIRING = "firing"
+
+
+class Event(StrEnum):
+    NONE = "none"
+    PENDING = "pending"
+    DROPPED = "dropped"  # was pending and never fired
+    FIRED = "fired"
+    RAISED = "raised"  # fires at a worse level now
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where an alert stands. Each level has its own clock: a blip to critical does not inherit an hour of warning."""
+
+    phase: Phase = Phase.INACTIVE
+    level: Level | None = None  # while firing: the worst that it reached
+    since: Mapping[Level, datetime] = field(default_factory=dict)
+    clear_since: datetime | None = None
+    seen_at: datetime | None = None  # the last look that told anything
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    state: State
+    event: Event
+
+
+def step(condition: Condition, state: State, reading: Reading, *, now: datetime) -> Step:
+    """Moves the alert on by one look. Only evidence resolves: a look that told nothing changes nothing."""
+    breach, told = _finding(condition, reading)
+    if not told or (state.seen_at is not None and now < state.seen_at):
+        return Step(state, Event.NONE)
+    patience = max(2 * timedelta(seconds=condition.interval), PATIENCE)
+    seen = state.seen_at is not None and now - state.seen_at <= patience
+    since = _clocks(condition, state.since if seen else {}, breach, now)
+    ripe = _ripe(condition, since, now)
+    if state.phase is Phase.FIRING:
+        return _go_on_firing(condition, replace(state, since=since, seen_at=now), reading, breach, ripe, seen, now)
+    if breach is None:
+        return Step(State(), Event.DROPPED if state.phase is Phase.PENDING else Event.NONE)
+    if ripe is not None:
+        return Step(State(Phase.FIRING, ripe, since, None, now), Event.FIRED)
+    event = Event.NONE if state.phase is Phase.PENDING else Event.PENDING
+    return Step(State(Phase.PENDING, breach, since, None, now), event)
+
+
+def next_turn(condition: Condition, state: State) -> datetime | None:
+    """When the alert fires, rises or resolves if things stay as they are; None if they may stay so for ever."""
+    moments = [
+        since + timedelta(seconds=condition.hold)
+        for level, since in state.since.items()
+        if state.level is None or state.phase is Phase.PENDING or LEVELS.index(level) > LEVELS.index(state.level)
+    ]
+    if state.clear_since is not None:
+        moments.append(state.clear_since + timedelta(seconds=condition.keep_firing_for))
+    return min(moments, default=None)
+
+
+def _go_on_firing(
+    condition: Condition,
+    state: State,
+    reading: Reading,
+    breach: Level | None,
+    ripe: Level | None,
+    seen: bool,
+    now: datetime,
+) -> Step:
+    if breach is not None or reading.sight is Sight.BETWEEN:
+        state = replace(state, clear_since=None)
+        if ripe is not None and (state.level is None or LEVELS.index(ripe) > LEVELS.index(state.level)):
+            return Step(replace(state, level=ripe), Event.RAISED)
+        return Step(state, Event.NONE)
+    clear_since = (state.clear_since if seen else None) or now
+    if now - clear_since >= timedelta(seconds=condition.keep_firing_for):
+        return Step(State(), Event.RESOLVED)
+    return Step(replace(state, clear_since=clear_since), Event.NONE)
+
+
+def _finding(condition: Condition, reading: Reading) -> tuple[Level | None, bool]:
+    """The level that is broken, and whether the reading tells anything at all."""
+    match reading.sight:
+        case Sight.BREACH:
+            return reading.level, True
+        case Sight.BETWEEN | Sight.CLEAR:
+            return None, True
+        case Sight.NO_DATA | Sight.BROKEN if condition.no_data is NoData.ALERT:
+            return [level for level in LEVELS if level in condition.bounds][-1], True
+        case Sight.NO_DATA if condition.no_data is NoData.OK:
+            return None, True
+        case _:
+            return None, False
+
+
+def _clocks(
+    condition: Condition, before: Mapping[Level, datetime], breach: Level | None, now: datetime
+) -> dict[Level, datetime]:
+    if breach is None:
+        return {}
+    reached = LEVELS[: LEVELS.index(breach) + 1]
+    return {level: before.get(level, now) for level in reached if level in condition.bounds}
+
+
+def _ripe(condition: Condition, since: Mapping[Level, datetime], now: datetime) -> Level | None:
+    hold = timedelta(seconds=condition.hold)
+    ripe = [level for level in LEVELS if level in since and now - since[level] >= hold]
+    return ripe[-1] if ripe else None
+
+
+# --- Words --------------------------------------------------------------------------------------
+
+
+def duration(seconds: int) -> str:
+    """300 → "5 min", as a person would say it."""
+    for size, word in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size} {word}"
+    return f"{seconds} s"
+
+
+def figures(value: float, bound: float, *, scale: float = 1.0) -> tuple[str, str]:
+    """Both numbers with three digits, or as many as it takes to tell them apart."""
+    for digits in range(3, 18):
+        pair = _figure(value * scale, digits), _figure(bound * scale, digits)
+        if value == bound or pair[0] != pair[1]:
+            return pair
+    return repr(value * scale), repr(bound * scale)
+
+
+def _figure(number: float, digits: int) -> str:
+    if math.isinf(number):
+        return "∞" if number > 0 else "-∞"
+    if number == 0:
+        return "0"
+    size = abs(number)
+    if size >= 1e15 or size < 1e-9:
+        return f"{number:.{digits}g}"
+    text = format(Decimal(f"{number:.{max(digits, len(str(int(size))))}g}"), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _scale(condition: Condition) -> float:
+    return 100.0 if condition.is_share else 1.0
+
+
+def _unit(condition: Condition) -> str:
+    if condition.is_share or condition.unit in ("%", "percent"):
+        return " %"
+    return f" {condition.unit}" if condition.unit else ""
+
+
+def _compared_unit(condition: Condition) -> str:
+    if condition.change is Change.RATIO:
+        return " ×"
+    return " points" if _unit(condition) == " %" else _unit(condition)

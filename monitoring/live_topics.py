@@ -1,0 +1,33 @@
+"""What pages may watch of incidents, alerts and thresholds, and who."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+
+from monitoring.models import Alert, Incident, Threshold
+from portal import live, permissions
+from portal.models import User
+
+
+def _may_incident(person: User, what: str | None) -> bool:
+    return _one(Incident.objects.all(), person, what)
+
+
+def _may_alert(person: User, what: str | None) -> bool:
+    return _one(Alert.objects.all(), person, what)
+
+
+def _may_threshold(person: User, what: str | None) -> bool:
+    return _one(Threshold.objects.all(), person, what)
+
+
+def _one(rows: "QuerySet[Any]", person: User, what: str | None) -> bool:
+    """All of them, or the one with this id: only those who see anything, and see that one."""
+    if not permissions.can(person, "view", environment=permissions.ANY, service=permissions.ANY):
+        return False
+    return what is None or permissions.visible(person, rows).filter(pk=int(what)).exists()
+
+
+live.topic("incidents", may=_may_incident)
+live.topic("alerts", may=_may_alert)
+live.topic("thresholds", may=_may_threshold)

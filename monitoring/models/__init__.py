@@ -1,0 +1,33 @@
+"""The tables of monitoring, a module for each noun."""
+
+from monitoring.models.alerts import Alert
+from monitoring.models.events import Event, Exposure
+from monitoring.models.incidents import Incident, IncidentDefinition, ResponseRun, Severity, TimelineEntry
+from monitoring.models.metrics import Metric, Sample, Series
+from monitoring.models.notifications import Channel, OutboxMessage
+from monitoring.models.observations import Observation
+from monitoring.models.thresholds import AlertState, DueThreshold, Threshold
+from monitoring.models.usage import CountedBatch, VariantCount, VariantUse
+
+__all__ = [
+    "Alert",
+    "AlertState",
+    "Channel",
+    "CountedBatch",
+    "DueThreshold",
+    "Event",
+    "Exposure",
+    "Incident",
+    "IncidentDefinition",
+    "Metric",
+    "Observation",
+    "OutboxMessage",
+    "ResponseRun",
+    "Sample",
+    "Series",
+    "Severity",
+    "Threshold",
+    "TimelineEntry",
+    "VariantCount",
+    "VariantUse",
+]

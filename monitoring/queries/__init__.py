@@ -1,0 +1,16 @@
+"""Questions about samples: what windows held, what came last, what a chart shows."""
+
+from monitoring.queries.points import Point, Points, latest, matching, points
+from monitoring.queries.windows import Aggregate, Window, aggregates, is_aggregation
+
+__all__ = [
+    "Aggregate",
+    "Point",
+    "Points",
+    "Window",
+    "aggregates",
+    "is_aggregation",
+    "latest",
+    "matching",
+    "points",
+]

@@ -1,0 +1,34 @@
+"""The sweeps of monitoring."""
+
+from monitoring.actions import digest, events, exposures, judging, observations, outbox, partitions, responses
+from portal import jobs
+
+
+@jobs.sweep("monitoring.judge", every=1.0)
+def judge() -> int:
+    return judging.run()
+
+
+@jobs.sweep("monitoring.respond", every=1.0)
+def respond() -> int:
+    return responses.execute_due()
+
+
+@jobs.sweep("monitoring.deliver", every=1.0)
+def deliver() -> int:
+    return outbox.deliver()
+
+
+@jobs.sweep("monitoring.keep_partitions", every=60.0)
+def keep_partitions() -> int:
+    return partitions.keep() + observations.forget_old()
+
+
+@jobs.sweep("monitoring.tidy_exposures", every=60.0)
+def tidy_exposures() -> int:
+    return exposures.tidy() + events.forget_old()
+
+
+@jobs.sweep("monitoring.digest", every=30.0)
+def send_digests() -> int:
+    return digest.send_due()

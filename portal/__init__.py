@@ -1,0 +1,1 @@
+"""The kernel that every app stands on, and the wiring that sees them all."""

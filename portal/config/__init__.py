@@ -1,0 +1,1 @@
+"""The portal's configuration as one document: read from YAML, compared, applied as a whole, exported."""

@@ -1,0 +1,1 @@
+"""Deciding flags: pure, no Django, no clock, no I/O."""

@@ -1,0 +1,1 @@
+"""Questions about rollouts that span more than one row."""

@@ -1,0 +1,1 @@
+"""The loops of the product, end to end, on its real parts."""

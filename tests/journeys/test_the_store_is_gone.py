@@ -1,0 +1,103 @@
+"""PostgreSQL hangs, then dies; Valkey dies: evaluation answers, ingest says 503, all recover by themselves."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import httpx
+import psutil
+import pytest
+
+from tests.journeys.running import Journey, made, until
+
+
+@pytest.fixture(scope="module")
+def portal() -> Iterator[Journey]:
+    with Journey(PORTAL_REQUEST_TIMEOUT="2") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def evaluating(portal: Journey) -> Iterator[httpx.Client]:
+    with portal.client(portal.key("admin")) as admin:
+        made(admin.post("/api/v1/environments/", json={"key": "production", "approval_policy": "not_required"}))
+        flag = {"key": "lamp", "type": "boolean", "value_type": "bool", "purpose": "ops", "owner": "dana"}
+        made(admin.post("/api/v1/flags/", json=flag))
+        config = {"enabled": True, "off_variant": "off", "rules": [], "fallthrough": {"variant": "on"}}
+        made(admin.put("/api/v1/flags/lamp/environments/production/", json=config), 200)
+    with portal.client(portal.key("evaluate", environment="production")) as client:
+        until(lambda: _lamp(client) == "on", within=5)
+        yield client
+
+
+@pytest.fixture(scope="module")
+def ingesting(portal: Journey, evaluating: httpx.Client) -> Iterator[httpx.Client]:
+    with portal.client(portal.key("ingest", environment="production")) as client:
+        made(_sample(client, 1.0), 200)
+        yield client
+
+
+def _lamp(client: httpx.Client) -> str:
+    answer = client.post("/ofrep/v1/evaluate/flags/lamp", json={"context": {"targetingKey": "u"}})
+    return str(answer.json()["variant"]) if answer.status_code == 200 else ""
+
+
+def _sample(client: httpx.Client, value: float) -> httpx.Response:
+    return client.post("/api/v1/samples/", json={"samples": [{"metric": "depth", "value": value, "time": time.time()}]})
+
+
+def _says_503(answer: httpx.Response) -> None:
+    assert answer.status_code == 503, answer.text
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_postgresql_hangs(portal: Journey, evaluating: httpx.Client, ingesting: httpx.Client) -> None:
+    backends = [portal.child("postgres"), *portal.child("postgres").children(recursive=True)]
+    for process in backends:
+        with suppress(psutil.NoSuchProcess):  # a backend may end of itself meanwhile
+            process.suspend()
+    try:
+        _says_503(_sample(ingesting, 2.0))
+        assert _lamp(evaluating) == "on"
+        ready = httpx.get(f"{portal.address}/health/ready", timeout=5, trust_env=False)
+        assert ready.status_code == 503
+        assert httpx.get(f"{portal.address}/health/evaluate", timeout=5, trust_env=False).status_code == 200
+        # Whoever goes on asking is told no as well, at once or after the same time, and nothing piles up for ever.
+        for _ in range(3):
+            _says_503(_sample(ingesting, 3.0))
+        assert _lamp(evaluating) == "on"
+    finally:
+        for process in backends:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+    until(lambda: _sample(ingesting, 4.0).status_code == 200, within=30)
+    until(portal.is_well, within=30)
+
+
+def test_postgresql_is_killed(portal: Journey, evaluating: httpx.Client, ingesting: httpx.Client) -> None:
+    before = portal.child("postgres").pid
+    os.kill(before, signal.SIGKILL)
+    answers = {_sample(ingesting, 5.0).status_code for _ in range(3)}
+    assert answers <= {200, 503}
+    assert _lamp(evaluating) == "on"
+    until(lambda: _sample(ingesting, 6.0).status_code == 200, within=60)
+    assert portal.child("postgres").pid != before
+    until(portal.is_well, within=60)
+
+
+def test_a_change_after_the_recovery_reaches_evaluation(portal: Journey, evaluating: httpx.Client) -> None:
+    with portal.client(portal.key("admin")) as admin:
+        made(admin.post("/api/v1/flags/lamp/environments/production/kill/", json={"because": "tried"}), 200)
+    until(lambda: _lamp(evaluating) == "off", within=5)
+
+
+def test_valkey_is_killed(portal: Journey, evaluating: httpx.Client, ingesting: httpx.Client) -> None:
+    before = portal.child("valkey").pid
+    os.kill(before, signal.SIGKILL)
+    assert _lamp(evaluating) == "off"
+    assert _sample(ingesting, 7.0).status_code == 200
+    until(portal.is_well, within=60)
+    assert portal.child("valkey").pid != before

@@ -1,0 +1,123 @@
+"""What a page asks of the database does not depend on how much there is."""
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from monitoring.actions import incidents
+from portal.models import Environment
+from rollouts.actions import runs
+from rollouts.models import Segment
+from tests import make
+from tests.make import BY
+from tests.pages import seats
+from tests.pages.world import World, world
+
+pytestmark = pytest.mark.django_db
+
+# Session and person, grants, then the page's own; a page that needs more has to say so here.
+MOST = {
+    "home": 18,
+    "home-part running": 10,
+    "home-part needs": 11,
+    "home-part incidents": 4,
+    "home-part feedback": 4,
+    "banner": 5,
+    "deployments": 16,
+    "deployment": 18,
+    "deployment-part state": 10,
+    "deployment-part evidence": 13,
+    "deployment-part timeline": 11,
+    "deployment-frame": 13,
+    "change-requests": 11,
+    "change-request": 12,
+    "change-request-impact": 20,
+    "flags": 16,
+    "flag": 20,
+    "flag-why": 20,
+    "flag-use-frame": 8,
+    "playground": 14,
+    "flag-edit": 12,
+    "flag-definition": 8,
+    "flag-new": 7,
+    "segments": 8,
+    "segment": 15,
+    "segment-edit": 11,
+    "imports": 7,
+    "release": 15,
+    "incidents": 10,
+    "incident": 11,
+    "incident-part state": 6,
+    "incident-part timeline": 5,
+}
+
+
+def _addresses(made: World) -> dict[str, str]:
+    deployment, incident = made.deployments[0].pk, made.incidents[0].pk
+    segment = Segment.objects.order_by("pk")[0].key
+    return {
+        "home": reverse("home"),
+        **{
+            f"home-part {part}": reverse("home-part", args=[part])
+            for part in ("running", "needs", "incidents", "feedback")
+        },
+        "banner": reverse("banner"),
+        "deployments": reverse("deployments") + "?show=all",
+        "deployment": reverse("deployment", args=[deployment]),
+        **{
+            f"deployment-part {part}": reverse("deployment-part", args=[deployment, part])
+            for part in ("state", "evidence", "timeline")
+        },
+        "deployment-frame": reverse("deployment-frame", args=[deployment]),
+        "change-requests": reverse("change-requests") + "?show=all",
+        "change-request": reverse("change-request", args=[made.requests[0].pk]),
+        "change-request-impact": reverse("change-request-impact", args=[made.requests[0].pk]),
+        "flags": reverse("flags"),
+        "imports": reverse("imports"),
+        "flag": reverse("flag", args=[made.flags[0].key]),
+        "flag-why": reverse("flag-why", args=[made.flags[0].key]) + "?unit=unit-1&environment=staging",
+        "flag-use-frame": reverse("flag-use-frame", args=[made.flags[0].key, made.environment.key]),
+        "playground": reverse("playground") + "?environment=staging",
+        "flag-edit": reverse("flag-edit", args=[made.flags[0].key, "production"]),
+        "flag-definition": reverse("flag-definition", args=[made.flags[0].key]),
+        "flag-new": reverse("flag-new") + "?type=ab_test",
+        "segments": reverse("segments"),
+        "segment": reverse("segment", args=[segment]),
+        "segment-edit": reverse("segment-edit", args=[segment]),
+        "release": reverse("release", args=[made.releases[0].pk]),
+        "incidents": reverse("incidents") + "?show=all",
+        "incident": reverse("incident", args=[incident]),
+        **{f"incident-part {part}": reverse("incident-part", args=[incident, part]) for part in ("state", "timeline")},
+    }
+
+
+def _costs(client: Client, made: World) -> dict[str, int]:
+    costs = {}
+    for name, address in _addresses(made).items():
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get(address).status_code == 200, address
+        costs[name] = len(queries)
+    return costs
+
+
+def _deepen(made: World, times: int) -> None:
+    """More behind the one flag, deployment and incident that have pages of their own."""
+    place = Environment.objects.get(key="production")
+    for turn in range(times):
+        document = {"enabled": True, "off_variant": "off", "fallthrough": {"variant": "off", "rollout": turn}}
+        make.configure(made.flags[0], place, document)
+        incidents.note(made.incidents[0], f"note {turn}", by=BY)
+        runs.change(made.deployments[0], held_because=f"look {turn}")
+
+
+def test_every_page_costs_the_same_for_two_rows_and_twelve() -> None:
+    captain, made = seats.captain(), world(2)
+    _deepen(made, 2)
+    few = _costs(captain, made)
+    made.grow(12)
+    _deepen(made, 10)
+    many = _costs(captain, made)
+    assert many == few
+    assert {name: cost for name, cost in few.items() if cost > MOST[name]} == {}
