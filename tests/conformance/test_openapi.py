@@ -267,7 +267,7 @@ def _deployments(portal: Journey, walk: Walk) -> None:
     walk("POST", "deployments/{id}/pause/", {"because": "lunch"}, id=run)
     walk("POST", "deployments/{id}/resume/", {}, id=run)
     walk("POST", "deployments/{id}/roll_back/", {"because": "tried"}, id=run)
-    _advance(walk, run)
+    _advance(portal, walk, run)
     walk("POST", "deployments/{id}/roll_back/", {"because": "tried"}, id=run)
     walk("POST", "deployments/{id}/retry/", {}, id=run)
     walk("POST", "deployments/{id}/cancel/", {"because": "tried"}, id=run)
@@ -312,16 +312,12 @@ def _change_requests(walk: Walk, ines: httpx.Client) -> None:
     walk("GET", "flags/{key}/environments/{environment}/", **at, at="2100-01-01T00:00:00Z")
 
 
-def _advance(walk: Walk, run: int) -> None:
-    """By hand; the sweep, which wants the same, is sometimes quicker: then once more from the beginning."""
-    for _ in range(20):
+def _advance(portal: Journey, walk: Walk, run: int) -> None:
+    """By hand, while the worker stands still: its sweep wants the same, and is mostly quicker."""
+    with portal.worker_standing_still():
         walk("POST", "deployments/{id}/retry/", {}, id=run)
         walk("POST", "deployments/{id}/start/", {}, id=run)
-        if walk.client.post(f"/api/v1/deployments/{run}/advance/", json={}).status_code == 200:
-            walk.left.discard(("POST", "/api/v1/deployments/{id}/advance/"))
-            return
-        walk("POST", "deployments/{id}/roll_back/", {"because": "again"}, id=run)
-    raise AssertionError("the sweep was quicker twenty times")
+        walk("POST", "deployments/{id}/advance/", {}, id=run)
 
 
 def _signed_in(address: str, username: str, password: str) -> httpx.Client:

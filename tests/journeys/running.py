@@ -6,15 +6,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 import psutil
+import psycopg
 
 from portal.supervise import ports
 from tests.running import ROOT, Running, wait_for
+
+# Sessions of this database, ours aside, that are in the middle of something.
+TRANSACTIONS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+    "AND backend_type = 'client backend' AND state <> 'idle'"
+)
 
 
 class Journey(Running):
@@ -52,6 +60,28 @@ class Journey(Running):
 
     def child(self, name: str) -> psutil.Process:
         return psutil.Process(self.children[name])
+
+    @contextmanager
+    def worker_standing_still(self) -> Iterator[None]:
+        """No sweep and no task runs inside, and none of them holds a lock."""
+        parent = self.child("worker")
+        worker = [parent, *parent.children(recursive=True)]
+        with psycopg.connect(self.runtime["database_url"], autocommit=True) as database:
+            for _ in range(200):
+                for process in worker:
+                    process.suspend()
+                if database.execute(TRANSACTIONS).fetchone() == (0,):
+                    break
+                for process in worker:
+                    process.resume()
+                time.sleep(0.01)
+            else:
+                raise AssertionError("somebody is in a transaction all the time")
+        try:
+            yield
+        finally:
+            for process in worker:
+                process.resume()
 
     def web_beside(self) -> str:
         """Start one more web process on the same servers; its address."""

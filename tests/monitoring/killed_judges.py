@@ -7,6 +7,7 @@ Run as a process of its own: `python -m tests.monitoring.killed_judges`. Prints 
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import count
@@ -24,6 +25,7 @@ from portal import jobs  # noqa: E402
 from portal.models import Service  # noqa: E402
 
 APART = timedelta(seconds=20)  # more than a judge's lease
+PATIENCE = 30.0  # seconds
 is_judging = True
 
 
@@ -47,18 +49,39 @@ def dies_before(statement: int) -> Callable[..., Any]:
     return execute
 
 
+def named(session: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('application_name', %s, false)", [session])
+
+
+def wait_until_gone(session: str) -> None:
+    """PostgreSQL notices a moment later that a client is dead; until then its locks hold, and the next would do nothing."""
+    with connection.cursor() as cursor:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", [session])
+            if cursor.fetchone()[0] == 0:
+                break
+            assert time.monotonic() < deadline, f"the session of the one that {session} does not end"
+            time.sleep(0.01)
+    connections.close_all()
+
+
 def until_one_comes_through(work: Callable[[int], object]) -> int:
     """How many were killed."""
     connections.close_all()
     for statement in count(1):
         pid = os.fork()
         if pid == 0:
+            named(f"dies before {statement}")
             with connection.execute_wrapper(dies_before(statement)):
                 work(statement)
             os._exit(0)
         _, status = os.waitpid(pid, 0)
         if os.WIFEXITED(status):
+            assert os.WEXITSTATUS(status) == 0, f"the one that should die before {statement} failed"
             return statement - 1
+        wait_until_gone(f"dies before {statement}")
     raise AssertionError("nobody can count so far")
 
 
