@@ -55,7 +55,7 @@ def named(session: str) -> None:
 
 
 def wait_until_gone(session: str) -> None:
-    """PostgreSQL notices a moment later that a client is dead; until then its locks hold, and the next would do nothing."""
+    """PostgreSQL notices a dead client a moment later; until then its locks hold, and the next would do nothing."""
     with connection.cursor() as cursor:
         deadline = time.monotonic() + PATIENCE
         while True:
