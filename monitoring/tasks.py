@@ -1,6 +1,16 @@
 """The sweeps of monitoring."""
 
-from monitoring.actions import digest, events, exposures, judging, observations, outbox, partitions, responses
+from monitoring.actions import (
+    digest,
+    events,
+    exposures,
+    judging,
+    observations,
+    outbox,
+    partitions,
+    rejections,
+    responses,
+)
 from portal import jobs
 
 
@@ -21,7 +31,7 @@ def deliver() -> int:
 
 @jobs.sweep("monitoring.keep_partitions", every=60.0)
 def keep_partitions() -> int:
-    return partitions.keep() + observations.forget_old()
+    return partitions.keep() + observations.forget_old() + rejections.forget_old()
 
 
 @jobs.sweep("monitoring.tidy_exposures", every=60.0)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from monitoring.actions import families, metrics, staleness
+from monitoring.actions import families, metrics, rejections, staleness
 from monitoring.actions.batches import Fault, Recorded
 from monitoring.sources.remote_write import Written
 from portal.audit import Actor
@@ -22,4 +22,4 @@ def take(written: Written, *, by: Actor) -> Recorded:
     faults += [Fault(one.index, one.field, one.message) for one in written.wrong]
     recorded.errors = sorted(faults, key=lambda fault: fault.index)
     recorded.rejected += sum(one.samples for one in written.wrong)
-    return recorded
+    return rejections.noted("remote_write", recorded, by=by)

@@ -12,6 +12,7 @@ from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from monitoring.actions import rejections
 from monitoring.actions.batches import Recorded
 from portal import drf
 from portal.drf import Problem, Serializer
@@ -77,7 +78,7 @@ RESPONSES: dict[Any, Any] = {
 
 def take(request: Request, name: str, record: Callable[[list[object]], Recorded]) -> Response:
     """Record the batch that the body holds under `name`: 200, or 400 when any was rejected."""
-    outcome = record(_listed(request.data, name))
+    outcome = rejections.noted(name, record(_listed(request.data, name)), by=request.user)  # type: ignore[arg-type]
     if not outcome.rejected:
         return Response(outcome.as_dict())
     total = outcome.accepted + outcome.duplicates + outcome.conflicts + outcome.rejected

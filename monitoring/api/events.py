@@ -12,6 +12,7 @@ from monitoring.actions import events, incoming
 from monitoring.api import batches
 from monitoring.api.batches import RESPONSES, BatchParser
 from monitoring.api.choosing import chosen
+from monitoring.api.ingesting import Ingesting
 from monitoring.api.samples import TimeField
 from monitoring.models import Event
 from monitoring.models.events import LONGEST_UNIT
@@ -84,7 +85,8 @@ EXAMPLE = OpenApiExample(
 )
 
 
-class Events(DoorSet):
+class Events(Ingesting, DoorSet):
+    source = "events"
     serializer_class = StoredEvent
     parser_classes = (BatchParser,)
     scope = "ingest"

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from monitoring.actions import incoming, observations
 from monitoring.api import batches
 from monitoring.api.batches import RESPONSES, BatchParser
+from monitoring.api.ingesting import Ingesting
 from monitoring.api.samples import LabelsField, TimeField
 from portal.drf import DoorSet, Serializer
 
@@ -38,7 +39,8 @@ EXAMPLE = OpenApiExample(
 )
 
 
-class Observations(DoorSet):
+class Observations(Ingesting, DoorSet):
+    source = "observations"
     parser_classes = (BatchParser,)
     scope = "ingest"
 

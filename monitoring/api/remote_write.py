@@ -9,6 +9,7 @@ from rest_framework.response import Response
 
 from monitoring.actions import remote_write as writing
 from monitoring.actions.batches import Recorded
+from monitoring.api.ingesting import Repeatable
 from monitoring.sources import remote_write
 from monitoring.sources.remote_write import Malformed, TooLarge, Written
 from portal.drf import Door
@@ -26,13 +27,14 @@ class TooMuch(exceptions.APIException):
 
 
 @extend_schema(exclude=True)  # its protocol is Prometheus', not JSON
-class RemoteWrite(Door):
+class RemoteWrite(Repeatable, Door):
     """204 when all is kept; 400 when something is wrong, and the good samples are kept nevertheless.
 
     A sender repeats after 503 and never after 4xx. NaN and infinite values are Prometheus' daily bread: they are
     left out and not held against it.
     """
 
+    source = "remote_write"
     scope = "ingest"
 
     def post(self, request: Request) -> Response:

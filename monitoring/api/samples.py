@@ -15,6 +15,7 @@ from monitoring import queries
 from monitoring.actions import incoming, metrics
 from monitoring.api import batches
 from monitoring.api.batches import RESPONSES, BatchParser
+from monitoring.api.ingesting import Ingesting
 from monitoring.models import Sample
 from monitoring.models.metrics import RESERVED_LABELS
 from portal import jobs, permissions
@@ -108,7 +109,8 @@ CHOICE = [
 ]
 
 
-class Samples(DoorSet):
+class Samples(Ingesting, DoorSet):
+    source = "samples"
     serializer_class = StoredSample
     parser_classes = (BatchParser,)
     scope = "ingest"

@@ -4,7 +4,18 @@ from typing import Any
 
 from django.urls import URLPattern, path
 
-from monitoring.api import alerts, channels, definitions, events, incidents, metrics, observations, samples, thresholds
+from monitoring.api import (
+    alerts,
+    channels,
+    definitions,
+    events,
+    incidents,
+    metrics,
+    observations,
+    rejections,
+    samples,
+    thresholds,
+)
 
 CHANGING: dict[str, Any] = {"get": "retrieve", "put": "replace", "patch": "change", "delete": "destroy"}
 VERBS = ("acknowledge", "escalate", "mitigate", "resolve", "close", "note")
@@ -16,6 +27,7 @@ urlpatterns: list[URLPattern] = [
     path("samples/", samples.Samples.as_view({"get": "list", "post": "create"})),
     path("observations/", observations.Observations.as_view({"post": "create"})),
     path("events/", events.Events.as_view({"get": "list", "post": "create"})),
+    path("rejections/", rejections.Rejections.as_view({"get": "list"})),
     path("thresholds/", thresholds.Thresholds.as_view({"get": "list", "post": "create"})),
     path("thresholds/<int:pk>/", thresholds.Thresholds.as_view(CHANGING)),
     path("alerts/", alerts.Alerts.as_view({"get": "list"})),

@@ -6,6 +6,7 @@ from monitoring.models.incidents import Incident, IncidentDefinition, ResponseRu
 from monitoring.models.metrics import Metric, Sample, Series
 from monitoring.models.notifications import Channel, OutboxMessage
 from monitoring.models.observations import Observation
+from monitoring.models.rejections import Rejection
 from monitoring.models.thresholds import AlertState, DueThreshold, Threshold
 from monitoring.models.usage import CountedBatch, VariantCount, VariantUse
 
@@ -22,6 +23,7 @@ __all__ = [
     "Metric",
     "Observation",
     "OutboxMessage",
+    "Rejection",
     "ResponseRun",
     "Sample",
     "Series",
