@@ -12,7 +12,7 @@ from portal.models import User
 from rollouts.actions import audience_links
 from rollouts.models import Audience, Segment
 from tests import make
-from tests.browser.chromium import PASSWORD, chromium
+from tests.browser.chromium import PASSWORD, Scheme, chromium
 from tests.pages.world import World, world
 from tests.web import Web
 
@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 # The panel of the verb that is open.
 OPEN = "#state .act[open] textarea"
 SEND = "#state .act[open] button"
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-LOOKS = {"light": {}, "dark": {"scheme": "dark"}, "phone": {"phone": True}}
 
 
 @pytest.fixture
@@ -67,16 +67,14 @@ def _addresses(made: World) -> dict[str, str]:
     }
 
 
-def test_every_page_is_drawn_without_an_error_and_fits(made: World, tmp_path: Path) -> None:
-    # BROWSER_SHOTS names a folder where the pictures are kept to be looked at.
-    folder = Path(os.environ.get("BROWSER_SHOTS", tmp_path))
+def test_every_page_is_drawn_without_an_error_and_fits(made: World) -> None:
     addresses = _addresses(made)
     with Web() as web, chromium(web.url) as browser:
-        for look, how in LOOKS.items():
-            stranger = browser.window(**how)  # type: ignore[arg-type]
+        for phone in (False, True):
+            stranger = browser.window(phone=phone)
             stranger.goto(f"{web.url}{reverse('login')}")
-            stranger.screenshot(path=folder / f"login-{look}.png")
-            dana = browser.seat("dana", **how)  # type: ignore[arg-type]
+            _photograph(stranger, "login", phone)
+            dana = browser.seat("dana", phone=phone)
             for name, address in addresses.items():
                 answer = dana.goto(web.url + address, wait_until="networkidle")
                 assert answer is not None
@@ -84,8 +82,8 @@ def test_every_page_is_drawn_without_an_error_and_fits(made: World, tmp_path: Pa
                 expect(dana.locator("h1, h2").first).to_be_visible()
                 if name != "api-docs":
                     expect(dana.locator("[data-live-clock]")).to_contain_text("live")
-                    assert dana.evaluate(TOO_WIDE) <= 0, f"{address} on {look}"
-                dana.screenshot(path=folder / f"{name}-{look}.png", full_page=True)
+                    assert dana.evaluate(TOO_WIDE) <= 0, f"{address}, phone: {phone}"
+                _photograph(dana, name, phone)
 
 
 def test_what_one_person_does_the_other_sees_without_a_reload(made: World) -> None:
@@ -202,6 +200,16 @@ def test_on_a_phone_what_needs_somebody_stands_first(made: World) -> None:
         panel = sam.locator(".act[open] .act-panel").bounding_box()
         assert panel is not None
         assert (panel["x"], panel["width"]) == (0, 390)
+
+
+def _photograph(page: Page, name: str, phone: bool) -> None:
+    """BROWSER_SHOTS names a folder where the pictures are kept to be looked at; without it none is taken."""
+    folder = os.environ.get("BROWSER_SHOTS")
+    for scheme in SCHEMES[:1] if phone else SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        if folder:
+            look = "phone" if phone else scheme
+            page.screenshot(path=Path(folder) / f"{name}-{look}.png", full_page=True)
 
 
 def _live(page: Page) -> None:

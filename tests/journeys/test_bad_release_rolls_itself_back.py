@@ -146,19 +146,21 @@ def test_a_bad_release_rolls_itself_back(
 
 def _sees_both(web: httpx.Client, flag: str) -> bool:
     answer = web.post(f"/ofrep/v1/evaluate/flags/{flag}", json={"context": {"targetingKey": USERS[0]}})
-    return answer.status_code == 200 and {_variant(web, flag, user) for user in USERS} == {"on", "off"}
+    if answer.status_code != 200:
+        return False
+    first = answer.json()["variant"]
+    return any(_variant(web, flag, user) != first for user in USERS)
 
 
 def _reason_is_on_record(admin: httpx.Client, deployment: int, name: str) -> None:
     found = made(admin.get(f"/api/v1/deployments/{deployment}/"), 200)
     assert (found["status"], found["weight"]) == ("rolled_back", 0)
-    entries = made(admin.get("/api/v1/audit/", params={"verb": "deployment.rolling_back"}), 200)["results"]
-    entry = next(entry for entry in entries if entry["object_id"] == str(deployment))
+    asked: dict[str, str | int] = {"verb": "deployment.rolling_back", "object_id": deployment}
+    (entry,) = made(admin.get("/api/v1/audit/", params=asked), 200)["results"]
     assert entry["actor_kind"] == "automaton"
     assert "5" in entry["because"]
     target = f"deployment:{deployment}"
-    incidents = made(admin.get("/api/v1/incidents/", params={"page_size": 500}), 200)["results"]
-    incident = next(incident for incident in incidents if incident["target"] == target)
+    (incident,) = made(admin.get("/api/v1/incidents/", params={"target": target}), 200)["results"]
     incident = made(admin.get(f"/api/v1/incidents/{incident['id']}/"), 200)
     said = " ".join(line["text"] for line in incident["timeline"])
     assert "roll" in said, said

@@ -18,8 +18,8 @@ from portal.supervise import ports
 from tests.running import Running, wait_for
 
 # PORTAL_TEST_OUTAGE makes it longer: the same holds for 30 s, which every run need not wait for.
-OUTAGE = float(os.environ.get("PORTAL_TEST_OUTAGE", "12"))  # seconds
-BEFORE, AFTER = 6.0, 6.0  # seconds of writing around it
+OUTAGE = float(os.environ.get("PORTAL_TEST_OUTAGE", "4"))  # seconds
+BEFORE, AFTER = 6.0, 4.0  # seconds of writing around it
 
 CONFIGURATION = """
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}

@@ -403,7 +403,8 @@ def test_eight_racing_judges_make_one_alert_each_and_one_incident() -> None:
     assert Alert.objects.count() == 10
     incident = the_incident()
     assert incident.alerts.count() == 10
-    assert list(incident.timeline.values_list("seq", flat=True)) == list(range(1, 11))
+    said = list(incident.timeline.order_by("seq").values_list("seq", "kind"))
+    assert said == [(1, "opened"), *((seq, "alert.joined") for seq in range(2, 11))]
 
 
 @pytest.mark.django_db(transaction=True)
