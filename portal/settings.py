@@ -245,6 +245,11 @@ PORTAL_STALE_SETTLED_DAYS = env.integer("PORTAL_STALE_SETTLED_DAYS", 60, at_leas
 PORTAL_OUTGOING_ALLOW = env.words("PORTAL_OUTGOING_ALLOW")
 PORTAL_BASE_URL = env.text("PORTAL_BASE_URL", RUNTIME.get("web_url", "http://127.0.0.1:8000")).rstrip("/")
 
+# Where others' services are; tests and regions name other places.
+PORTAL_SLACK_API_URL = env.text("PORTAL_SLACK_API_URL", "https://slack.com/api")
+PORTAL_SLACK_SIGNING_SECRET = env.text("PORTAL_SLACK_SIGNING_SECRET")
+PORTAL_PAGERDUTY_URL = env.text("PORTAL_PAGERDUTY_URL", "https://events.pagerduty.com")
+
 # The wall clock by which people are told things: the digest of the day, unless its recipient names another.
 PORTAL_ZONE = env.zone("PORTAL_ZONE", "UTC")
 

@@ -5,6 +5,7 @@ from django.contrib.auth import views as auth
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from monitoring.api import slack
 from monitoring.api.remote_write import RemoteWrite
 from portal.admin import site
 from portal.pages import demo, home
@@ -28,6 +29,7 @@ urlpatterns = [
     path("", include("monitoring.views.urls")),
     path("", include("feedback.views.urls")),
     path("ingest/prometheus/api/v1/write", RemoteWrite.as_view(), name="remote-write"),
+    path("hooks/slack/interactions/", slack.interactions, name="slack-interactions"),
     path("favicon.ico", RedirectView.as_view(url=settings.STATIC_URL + "favicon.svg", permanent=False)),
 ]
 

@@ -12,7 +12,7 @@ from portal.audit import Actor
 from portal.errors import Invalid, Refused
 
 LONGEST_SECRET = 1000
-SHOWN = ("name", "kind", "config", "active")
+SHOWN = ("name", "kind", "config", "active", "fold_after")
 
 
 def create(fields: Mapping[str, Any], *, by: Actor) -> Channel:

@@ -1,11 +1,14 @@
-"""Who is told of an incident: one message for each event and channel, in the transaction of the event."""
+"""Who is told: one message for each event and channel, in the transaction of the event."""
 
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
+from django.urls import reverse
 
 from monitoring.actions import outbox
-from monitoring.models import Incident
+from monitoring.models import Channel, Incident
+from portal.models import User
 
 
 def tell(incident: Incident, event: str, text: str, *, again: str = "") -> None:
@@ -18,8 +21,33 @@ def tell(incident: Incident, event: str, text: str, *, again: str = "") -> None:
     kind = f"incident.{event}"
     suffix = f":{again}" if again else ""
     for channel in incident.definition.channels.filter(active=True):
-        key = f"{kind}:{incident.pk}:{channel.pk}{suffix}"
-        outbox.put(channel, kind, _payload(incident, kind, text, key), dedupe_key=key)
+        tell_channel(channel, kind, text, key=f"{kind}:{incident.pk}:{channel.pk}{suffix}", incident=incident)
+
+
+def tell_channel(channel: Channel, kind: str, text: str, *, key: str, incident: Incident | None = None) -> None:
+    """One message to one channel, in the caller's transaction; the same `key` is told once.
+
+    `kind` is a dotted name as receivers see it ("escalation.step"). With an incident it comes in the incident's
+    order, and carries it: into its thread, its living message.
+    """
+    payload = _payload(incident, kind, text, key) if incident else {"id": key, "kind": kind, "text": text}
+    outbox.put(channel, kind, payload, dedupe_key=key, thread=f"incident:{incident.pk}" if incident else "")
+
+
+def tell_person(person: User, kind: str, text: str, *, key: str, incident: Incident | None = None) -> list[Channel]:
+    """To each of a person's own channels, or else by e-mail. Where it went; empty: nobody knows how to reach them."""
+    own = list(person.channels.filter(active=True))
+    if not own and person.email and not person.channels.exists():
+        own = [_by_email(person)]
+    for channel in own:
+        tell_channel(channel, kind, text, key=f"{key}:{channel.pk}", incident=incident)
+    return own
+
+
+def _by_email(person: User) -> Channel:
+    """The channel that everybody with an address has, made when it is first needed."""
+    fields = {"kind": "email", "config": {"to": person.email}, "owner": person}
+    return Channel.objects.get_or_create(name=f"{person.username} by e-mail"[:200], defaults=fields)[0]
 
 
 def _payload(incident: Incident, kind: str, text: str, key: str) -> dict[str, Any]:
@@ -29,14 +57,16 @@ def _payload(incident: Incident, kind: str, text: str, key: str) -> dict[str, An
         "text": text,
         "incident": {
             "id": incident.pk,
+            "uid": str(incident.uid) if isinstance(incident.uid, UUID) else None,
             "title": incident.title,
             "status": incident.status,
             "severity": incident.severity,
             "service": incident.service.key if incident.service else None,
             "environment": incident.environment.key if incident.environment else None,
             "target": incident.target or None,
+            "acknowledged_by": incident.acknowledged_by or None,
             "opened_at": incident.opened_at.isoformat().replace("+00:00", "Z"),
             "entries": incident.entries,
-            "url": f"{settings.PORTAL_BASE_URL}/admin/monitoring/incident/{incident.pk}/change/",
+            "url": settings.PORTAL_BASE_URL + reverse("incident", args=[incident.pk]),
         },
     }

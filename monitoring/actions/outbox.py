@@ -4,21 +4,23 @@ Never marked before it is sent: a worker that is killed in between would have lo
 always with the same dedupe key.
 """
 
+import json
 import random
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
 from django.db import connection, transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from monitoring import channels
 from monitoring.channels import Answer, Message, Permanent, Retry, Sent
-from monitoring.models import Channel, OutboxMessage
+from monitoring.models import Channel, ChannelThread, OutboxMessage
 from portal import audit, jobs, live, permissions
 from portal.errors import Refused
 
@@ -29,6 +31,17 @@ GIVE_UP_AFTER = timedelta(hours=24)
 MAX_ATTEMPTS = 100  # also ends a message that kills whoever sends it
 LONGEST_PAUSE = 900.0  # seconds between two attempts
 LONGEST_ASKED_PAUSE = 3600.0  # seconds of a Retry-After that are honoured
+# A receiver that is in trouble is asked by one message at a time, after pauses that grow; then the others follow.
+RESTS_AFTER = 3  # failures in a row
+LONGEST_REST = 300.0  # seconds
+# A message that fails so often while the receiver takes others no longer holds up what comes after it in its thread.
+POISON = 8  # attempts
+# What goes beyond a channel's messages a minute becomes one message.
+STORM = "digest.storm"
+STORM_EVERY = timedelta(seconds=60)
+STORM_GATHERS = timedelta(seconds=5)
+STORM_LISTS = 50  # of what was folded
+TEST = "channel.test"
 CYCLE = 3.0  # seconds; after that a run takes nothing new
 SENDERS = 8
 # One receiver that hangs occupies no more than this, in all processes together.
@@ -36,20 +49,39 @@ AT_ONCE_A_CHANNEL = 2
 MAX_ERROR = 1000
 
 TAKE = """
-UPDATE monitoring_outboxmessage m
-SET due_at = clock_timestamp() + make_interval(secs => %s), attempts = m.attempts + 1, lease_token = gen_random_uuid()
-FROM (
-    SELECT waiting.id FROM monitoring_outboxmessage waiting
-    JOIN monitoring_channel way ON way.id = waiting.channel_id AND way.active
-    WHERE waiting.state = 'pending' AND waiting.due_at <= clock_timestamp()
+WITH next AS (
+    SELECT waiting.id, way.id AS channel_id, way.kind AS channel_kind
+    FROM monitoring_outboxmessage waiting
+    JOIN monitoring_channel way ON way.id = waiting.channel_id
+    WHERE way.active AND waiting.state = 'pending' AND waiting.due_at <= clock_timestamp()
+      AND (way.resting_until IS NULL OR way.resting_until <= clock_timestamp())
+      AND (way.free_at IS NULL OR way.free_at <= clock_timestamp())
       AND (
         SELECT count(*) FROM monitoring_outboxmessage busy
         WHERE busy.channel_id = waiting.channel_id AND busy.state = 'pending'
           AND busy.lease_token IS NOT NULL AND busy.due_at > clock_timestamp()
-      ) < %s
+      ) < CASE WHEN way.failures > 0 THEN 1 ELSE %(at_once)s END
+      AND (waiting.thread = '' OR NOT EXISTS (
+        SELECT FROM monitoring_outboxmessage earlier
+        WHERE earlier.channel_id = waiting.channel_id AND earlier.thread = waiting.thread
+          AND earlier.state = 'pending' AND earlier.id < waiting.id
+          AND NOT (
+            earlier.attempts >= %(poison)s AND earlier.lease_token IS NULL
+            AND earlier.first_failed_at < way.last_sent_at
+          )
+      ))
     ORDER BY waiting.due_at, waiting.id
-    LIMIT 1 FOR UPDATE OF waiting SKIP LOCKED
-) next
+    LIMIT 1 FOR NO KEY UPDATE OF waiting, way SKIP LOCKED
+), paced AS (
+    UPDATE monitoring_channel way
+    SET free_at = clock_timestamp() + make_interval(secs => (%(paces)s::jsonb ->> next.channel_kind)::float)
+    FROM next
+    WHERE way.id = next.channel_id AND (%(paces)s::jsonb ->> next.channel_kind)::float > 0
+)
+UPDATE monitoring_outboxmessage m
+SET due_at = clock_timestamp() + make_interval(secs => %(lease)s), attempts = m.attempts + 1,
+    lease_token = gen_random_uuid()
+FROM next
 WHERE m.id = next.id
 RETURNING m.id, m.lease_token, m.channel_id, m.kind, m.dedupe_key, m.attempts
 """
@@ -67,10 +99,18 @@ class Lease:
     message: Message
 
 
-def put(channel: Channel, kind: str, payload: dict[str, Any], *, dedupe_key: str) -> None:
-    """In the caller's transaction: it goes out iff the change is committed, and once for each dedupe key."""
+def put(channel: Channel, kind: str, payload: dict[str, Any], *, dedupe_key: str, thread: str = "") -> None:
+    """In the caller's transaction: it goes out iff the change is committed, and once for each dedupe key.
+
+    What has the same `thread` ("incident:7") reaches a channel in the order in which it was put.
+    """
     message = OutboxMessage(
-        channel=channel, kind=kind, payload=payload, dedupe_key=dedupe_key, give_up_at=Now() + GIVE_UP_AFTER
+        channel=channel,
+        kind=kind,
+        payload=payload,
+        dedupe_key=dedupe_key,
+        thread=thread,
+        give_up_at=Now() + GIVE_UP_AFTER,
     )
     OutboxMessage.objects.bulk_create([message], ignore_conflicts=True)
     jobs.nudge("monitoring.deliver")
@@ -94,6 +134,20 @@ def resend(message: OutboxMessage, *, by: audit.Actor, because: str = "") -> Non
     message.refresh_from_db()
 
 
+def test(channel: Channel, *, by: audit.Actor) -> OutboxMessage:
+    """Send something there, to see that it arrives: through the outbox, like all else."""
+    permissions.require(by, "configure", environment=permissions.ANY, service=permissions.ANY)
+    if not channel.active:
+        raise Refused(f"channel {channel} is switched off")
+    with transaction.atomic():
+        name, now = audit.describe(by), jobs.database_now()
+        key = f"{TEST}:{channel.pk}:{now.timestamp():.6f}"
+        text = f"A test message from Flightdeck, sent by {name}. Nothing is wrong."
+        put(channel, TEST, {"id": key, "kind": TEST, "text": text}, dedupe_key=key)
+        audit.record("channel.tested", channel, by=by)
+    return OutboxMessage.objects.select_related("channel").get(dedupe_key=key)
+
+
 def deliver() -> int:
     """Send what is due; a receiver that hangs holds up nobody else. How many attempts were made."""
     attempts = 0
@@ -114,15 +168,84 @@ def deliver() -> int:
 
 def lease() -> Lease | None:
     """Take the longest due message, committed at once. Our death only delays it until the lease ends."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(TAKE, [LEASE.total_seconds(), AT_ONCE_A_CHANNEL])
-        row = cursor.fetchone()
-        if row is None:
-            return None
-        pk, token, channel_id, kind, dedupe_key, attempts = row
-        found = OutboxMessage.objects.select_related("channel").get(pk=pk)
-    message = Message(kind, dedupe_key, found.payload, found.channel.config, found.channel.secret)
-    return Lease(pk, token, channel_id, found.channel.kind, attempts, message)
+    paces = {name: kind.pace for name in channels.names() if (kind := channels.find(name)) is not None}
+    asked: dict[str, Any] = {
+        "lease": LEASE.total_seconds(),
+        "at_once": AT_ONCE_A_CHANNEL,
+        "poison": POISON,
+        "paces": json.dumps(paces),
+    }
+    while True:
+        # The channel's row is locked with its message: how many it had of late is counted by one at a time.
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(TAKE, asked)
+            row = cursor.fetchone()
+            if row is None:
+                return None
+            pk, token, channel_id, kind, dedupe_key, attempts = row
+            found = OutboxMessage.objects.select_related("channel").get(pk=pk)
+            if attempts == 1 and _is_too_much(found):
+                _fold(found)
+                continue
+            mark = (
+                ChannelThread.objects.filter(channel=channel_id, thread=found.thread).first() if found.thread else None
+            )
+        way = found.channel
+        message = Message(
+            kind,
+            dedupe_key,
+            found.payload,
+            way.config,
+            way.secret,
+            mark=mark.mark if mark else {},
+            again=attempts > 1,
+            channel=way.pk,
+        )
+        return Lease(pk, token, channel_id, way.kind, attempts, message)
+
+
+def _is_too_much(message: OutboxMessage) -> bool:
+    """Whether the message's channel has had its fill of the last minute."""
+    way = message.channel
+    kind = channels.find(way.kind)
+    limit = way.fold_after if way.fold_after is not None else kind.folds_after if kind else 0
+    if not limit or not message.kind.startswith("incident."):
+        return False
+    now = jobs.database_now()
+    lately = Q(state=OutboxMessage.State.SENT, sent_at__gt=now - STORM_EVERY)
+    flying = Q(state=OutboxMessage.State.PENDING, lease_token__isnull=False, due_at__gt=now)
+    others = way.messages.filter(lately | flying).exclude(pk=message.pk).exclude(kind=STORM)
+    return others.count() >= limit
+
+
+def _fold(message: OutboxMessage) -> None:
+    """Into the channel's next message about many; it stays, and shows into which. The channel is locked."""
+    now = jobs.database_now()
+    storms = message.channel.messages.filter(kind=STORM)
+    storm = storms.filter(state=OutboxMessage.State.PENDING, attempts=0).order_by("-id").first()
+    if storm is None:
+        last = storms.exclude(sent_at=None).order_by("-id").first()
+        due = now + STORM_GATHERS
+        if last is not None and last.sent_at is not None:
+            due = max(due, last.sent_at + STORM_EVERY)
+        key = f"{STORM}:{message.channel_id}:{message.pk}"
+        storm = OutboxMessage(
+            channel=message.channel,
+            kind=STORM,
+            payload={"id": key, "kind": STORM, "count": 0, "folded": []},
+            dedupe_key=key,
+            due_at=due,
+            give_up_at=due + GIVE_UP_AFTER,
+        )
+    payload = storm.payload
+    payload["count"] += 1
+    if payload["count"] <= STORM_LISTS:
+        told = {name: message.payload.get(name) for name in ("kind", "text", "incident")}
+        payload["folded"].append(told | {"text": str(told["text"])[:300]})
+    payload["text"] = f"{payload['count']} more messages came at once and are told together"
+    storm.save()
+    message.state, message.folded_into, message.lease_token = OutboxMessage.State.FOLDED, storm, None
+    message.save(update_fields=["state", "folded_into", "lease_token"])
 
 
 def settle(taken: Lease, answer: Answer) -> bool:
@@ -133,28 +256,49 @@ def settle(taken: Lease, answer: Answer) -> bool:
         if message is None:
             log.info("outbox.lease_lost", message=taken.id, dedupe_key=taken.message.dedupe_key)
             return False
+        way = Channel.objects.select_for_update(no_key=True).get(pk=taken.channel_id)
         now = jobs.database_now()
         message.lease_token = None
         match answer:
-            case Sent():
+            case Sent(mark=mark):
                 message.state, message.sent_at, message.last_error = OutboxMessage.State.SENT, now, ""
+                way.last_sent_at = now
+                if mark is not None and message.thread:
+                    ChannelThread.objects.update_or_create(
+                        channel=way, thread=message.thread, defaults={"mark": dict(mark)}
+                    )
             case Permanent(reason=reason):
                 message.state, message.last_error = OutboxMessage.State.DEAD, _short(reason)
             case Retry(reason=reason):
                 message.last_error = _short(reason)
+                message.first_failed_at = message.first_failed_at or now
                 message.due_at = now + pause(taken.attempts, answer)
                 if message.attempts >= MAX_ATTEMPTS or now >= message.give_up_at:
                     message.state = OutboxMessage.State.DEAD
-                if answer.away:
-                    # Nobody is there: its other messages need not each find that out by waiting for a timeout.
-                    OutboxMessage.objects.filter(
-                        channel_id=taken.channel_id, state=OutboxMessage.State.PENDING, lease_token=None
-                    ).exclude(pk=message.pk).filter(due_at__lt=message.due_at).update(due_at=message.due_at)
-        message.save(update_fields=["state", "sent_at", "last_error", "due_at", "lease_token"])
+        _rest(way, answer, now=now)
+        message.save(update_fields=["state", "sent_at", "last_error", "first_failed_at", "due_at", "lease_token"])
         if message.state == OutboxMessage.State.DEAD:
             log.error("outbox.dead", message=message.pk, dedupe_key=message.dedupe_key, error=message.last_error)
             live.announce("outbox", id=message.pk)
     return True
+
+
+def _rest(way: Channel, answer: Answer, *, now: datetime) -> None:
+    """What an answer means to the channel (locked by the caller): a receiver in trouble is left in peace."""
+    if isinstance(answer, Retry):
+        way.failures += 1
+        if answer.after is not None:
+            way.resting_until = now + timedelta(seconds=min(answer.after, LONGEST_ASKED_PAUSE))
+        elif answer.away or way.failures >= RESTS_AFTER:
+            # Nobody is there: its other messages need not each find that out by waiting for a timeout.
+            rest = pause(way.failures, answer).total_seconds()
+            way.resting_until = now + timedelta(seconds=min(rest, LONGEST_REST))
+    else:
+        if way.failures >= RESTS_AFTER:
+            # It is back: what failed meanwhile need not wait out pauses that were meant for its absence.
+            way.messages.filter(state=OutboxMessage.State.PENDING, lease_token=None, attempts__gt=0).update(due_at=now)
+        way.failures, way.resting_until = 0, None
+    way.save(update_fields=["failures", "resting_until", "last_sent_at"])
 
 
 def pause(attempts: int, answer: Retry) -> timedelta:

@@ -27,17 +27,25 @@ class ChannelForm(ActionForm):
         max_length=channels.LONGEST_SECRET,
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="signs what is sent; left empty, it stays as it is",
+        help_text="signs what is sent, or is the bot's token or the routing key; left empty, it stays as it is",
+    )
+    signing_secret = forms.CharField(
+        required=False,
+        max_length=channels.LONGEST_SECRET,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="of the Slack app, for its buttons; left empty, it stays as it is",
     )
 
     class Meta:
         model = Channel
-        fields = ("name", "kind", "config", "secret", "active")
+        fields = ("name", "kind", "config", "secret", "signing_secret", "owner", "fold_after", "active")
 
     def act(self) -> Channel:
         fields = dict(self.cleaned_data)
-        if not fields["secret"]:
-            fields.pop("secret")
+        for name in ("secret", "signing_secret"):
+            if not fields[name]:
+                fields.pop(name)
         if self.instance.pk is None:
             return channels.create(fields, by=self.by)
         return channels.change(self.instance, fields, by=self.by)
@@ -46,11 +54,20 @@ class ChannelForm(ActionForm):
 @admin.register(Channel)
 class ChannelAdmin(Admin[Channel]):
     form = ChannelForm
-    list_display = ("name", "kind", "active", "created_at")
+    list_display = ("name", "kind", "active", "health", "last_sent_at")
     search_fields = ("name",)
 
     def has_view_permission(self, request: HttpRequest, obj: Channel | None = None) -> bool:
         return _may_configure(request)
+
+    @admin.display(description="health")
+    def health(self, channel: Channel) -> SafeString:
+        return pill("failing" if channel.failures else "ok")
+
+    @button("Send a test message")
+    def test(self, request: HttpRequest, thing: Channel, because: str) -> str:
+        message = outbox.test(thing, by=request.user)  # type: ignore[arg-type]
+        return f"message {message.pk} is on its way: the outbox tells what becomes of it"
 
 
 @admin.register(OutboxMessage)

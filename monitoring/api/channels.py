@@ -17,6 +17,7 @@ from monitoring.api.incidents import PossiblyBecause
 from monitoring.models import Channel, OutboxMessage
 from portal import permissions
 from portal.drf import DoorSet, Serializer
+from portal.models import User
 
 EXAMPLE = OpenApiExample(
     "a webhook",
@@ -33,6 +34,14 @@ class ChannelShape(Serializer):
     secret = serializers.CharField(
         max_length=channels.LONGEST_SECRET, required=False, allow_blank=True, write_only=True, trim_whitespace=False
     )
+    signing_secret = serializers.CharField(
+        max_length=channels.LONGEST_SECRET, required=False, allow_blank=True, write_only=True, trim_whitespace=False
+    )
+    fold_after = serializers.IntegerField(min_value=0, max_value=10_000, required=False, allow_null=True)
+    owner = serializers.SlugRelatedField("username", queryset=User.objects.all(), required=False, allow_null=True)
+    failures = serializers.IntegerField(read_only=True)
+    resting_until = serializers.DateTimeField(read_only=True, allow_null=True)
+    last_sent_at = serializers.DateTimeField(read_only=True, allow_null=True)
     has_secret = serializers.SerializerMethodField()
     active = serializers.BooleanField(required=False)
     created_at = serializers.DateTimeField(read_only=True)
@@ -49,6 +58,7 @@ class MessageShape(serializers.ModelSerializer[OutboxMessage]):
         model = OutboxMessage
         fields = (
             "id", "channel", "kind", "dedupe_key", "payload", "state", "attempts", "last_error",
+            "thread", "folded_into",
             "due_at", "created_at", "give_up_at", "sent_at",
         )  # fmt: skip
 
@@ -93,12 +103,17 @@ class Channels(DoorSet):
         channels.delete(self._find(pk), by=self.by)
         return Response(status=204)
 
+    @extend_schema(request=None, responses={202: MessageShape})
+    def test(self, request: Request, pk: int) -> Response:
+        """Send a test message; the outbox tells what became of it."""
+        return Response(MessageShape(outbox.test(self._find(pk), by=self.by)).data, status=202)
+
     def _find(self, pk: int) -> Channel:
         return get_object_or_404(self._seen(), pk=pk)
 
     def _seen(self) -> QuerySet[Channel]:
         permissions.require(self.by, "configure", environment=permissions.ANY, service=permissions.ANY)
-        return Channel.objects.all()
+        return Channel.objects.select_related("owner")
 
 
 class Outbox(DoorSet):

@@ -42,6 +42,7 @@ urlpatterns: list[URLPattern] = [
     ),
     path("channels/", channels.Channels.as_view({"get": "list", "post": "create"})),
     path("channels/<int:pk>/", channels.Channels.as_view(CHANGING)),
+    path("channels/<int:pk>/test/", channels.Channels.as_view({"post": "test"})),
     path("outbox/", channels.Outbox.as_view({"get": "list"})),
     path("outbox/<int:pk>/", channels.Outbox.as_view({"get": "retrieve"})),
     path("outbox/<int:pk>/resend/", channels.Outbox.as_view({"post": "resend"})),

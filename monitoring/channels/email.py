@@ -26,6 +26,7 @@ MAX_SUBJECT = 200
 MAX_ADDRESS = 254
 TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d\Z")
 DIGEST = "digest.daily"
+FIRST = "incident.opened"
 FIELDS = frozenset({"to", "digest", "digest_at", "zone"})
 
 
@@ -33,6 +34,8 @@ class Email:
     """Configuration: `to`, and for the digest of the day `digest`, `digest_at` ("08:00") and `zone` (IANA)."""
 
     name = "email"
+    pace = 0.0
+    folds_after = 10
 
     def clean(self, config: Mapping[str, Any]) -> dict[str, Any]:
         unknown = sorted(set(config) - FIELDS)
@@ -92,7 +95,7 @@ def _compose(message: Message) -> EmailMultiAlternatives:
         from_email=settings.DEFAULT_FROM_EMAIL,
         to=[str(message.config["to"])],
         headers={
-            "Message-ID": _identity(message.dedupe_key),
+            "Message-ID": _own_identity(message),
             "Auto-Submitted": "auto-generated",
             "X-Flightdeck-Event": message.kind,
             **_thread(message),
@@ -112,7 +115,21 @@ def _subject(message: Message) -> str:
 
 def _thread(message: Message) -> dict[str, str]:
     incident = message.payload.get("incident")
-    return {"References": _identity(f"incident:{incident.get('id')}")} if isinstance(incident, Mapping) else {}
+    if not isinstance(incident, Mapping) or message.kind == FIRST:
+        return {}
+    return {"In-Reply-To": _root(incident), "References": _root(incident)}
+
+
+def _own_identity(message: Message) -> str:
+    """The first message of an incident is what all others answer to."""
+    incident = message.payload.get("incident")
+    if isinstance(incident, Mapping) and message.kind == FIRST:
+        return _root(incident)
+    return _identity(message.dedupe_key)
+
+
+def _root(incident: Mapping[str, Any]) -> str:
+    return _identity(f"incident:{incident.get('uid') or incident.get('id')}")
 
 
 def _identity(key: str) -> str:

@@ -1,7 +1,7 @@
 """The kinds of channels, and what a receiver may answer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 
@@ -14,11 +14,18 @@ class Message:
     payload: Mapping[str, Any]
     config: Mapping[str, Any]
     secret: str
+    # What the kind remembered of this thread (an incident) when it last sent something of it.
+    mark: Mapping[str, Any] = field(default_factory=dict)
+    # Whether an earlier attempt may have arrived after all.
+    again: bool = False
+    channel: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The receiver has it."""
+    """The receiver has it. `mark`: what is to be remembered of the message's thread from now on."""
+
+    mark: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,8 @@ class Kind(Protocol):
     """One kind of channel. It touches no database: it is called from a thread, outside any transaction."""
 
     name: str
+    pace: float  # seconds that lie between two messages of one channel at the least
+    folds_after: int  # messages a minute of one channel; what goes beyond becomes one. 0: never
 
     def clean(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration as it is kept; raises Invalid naming the field, relative to the configuration."""

@@ -4,7 +4,7 @@ from monitoring.models.alerts import Alert
 from monitoring.models.events import Event, Exposure
 from monitoring.models.incidents import Incident, IncidentDefinition, ResponseRun, Severity, TimelineEntry
 from monitoring.models.metrics import Metric, Sample, Series
-from monitoring.models.notifications import Channel, OutboxMessage
+from monitoring.models.notifications import Channel, ChannelThread, HookReceipt, OutboxMessage
 from monitoring.models.observations import Observation
 from monitoring.models.rejections import Rejection
 from monitoring.models.thresholds import AlertState, DueThreshold, Threshold
@@ -14,10 +14,12 @@ __all__ = [
     "Alert",
     "AlertState",
     "Channel",
+    "ChannelThread",
     "CountedBatch",
     "DueThreshold",
     "Event",
     "Exposure",
+    "HookReceipt",
     "Incident",
     "IncidentDefinition",
     "Metric",

@@ -3,6 +3,7 @@
 from typing import ClassVar, Self
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -81,6 +82,7 @@ class Incident(models.Model):
     definition = models.ForeignKey(
         IncidentDefinition, models.PROTECT, null=True, blank=True, related_name="incidents", help_text="empty: by hand"
     )
+    uid = models.UUIDField(unique=True, editable=False, db_default=RandomUUID(), help_text="its name outside")
     group_key = models.CharField(max_length=500, editable=False)
     title = models.CharField(max_length=300)
     description = models.TextField(blank=True)

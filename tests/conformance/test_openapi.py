@@ -219,6 +219,7 @@ def _incidents(walk: Walk, refuser: str) -> None:
     walk("GET", "channels/{id}/", id=hook["id"])
     walk("PUT", "channels/{id}/", channel, id=hook["id"])
     walk("PATCH", "channels/{id}/", {"active": True}, id=hook["id"])
+    walk("POST", "channels/{id}/test/", id=hook["id"])
     spare = walk("POST", "channels/", channel | {"name": "spare"})
     walk("DELETE", "channels/{id}/", id=spare["id"])
     definition = {"key": "depth", "name": "Deep queue", "rank": 1, "min_level": "error", "channels": ["hook"]}

@@ -17,6 +17,8 @@ WITHOUT_ADMIN = {
     "monitoring.Sample": "millions of rows: read by metric, in charts and by REST",
     "monitoring.Observation": "millions of rows: read by metric, in charts and by REST",
     "monitoring.CountedBatch": "what each web process wrote last, nothing for people",
+    "monitoring.ChannelThread": "where a living message is, nothing for people",
+    "monitoring.HookReceipt": "gone after a quarter of an hour",
     "monitoring.DueThreshold": "a mark for the judge, gone within a second",
     "portal.Grant": "edited on the person's page",
     "portal.Version": "a counter for processes, nothing for people",

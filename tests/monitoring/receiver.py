@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Call:
     headers: dict[str, str]
     body: bytes
+    path: str = ""
 
 
 @dataclass
@@ -44,7 +45,7 @@ def running() -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            call = Call(dict(self.headers.items()), body)
+            call = Call(dict(self.headers.items()), body, self.path)
             receiver.calls.append(call)
             reply = receiver.answer(call)
             if reply.after:

@@ -1,5 +1,6 @@
 """An e-mail arrives once and readable; what the server says decides whether it is tried again."""
 
+import dataclasses
 import socket
 import threading
 from collections.abc import Iterator
@@ -67,12 +68,15 @@ def test_an_incident_arrives_as_text_and_html(box: Mailbox) -> None:
 
 
 def test_the_same_message_twice_is_one_message_to_its_reader(box: Mailbox) -> None:
-    for one in (message(), message(), message(key="incident.resolved:7:1")):
+    over = dataclasses.replace(message(key="incident.resolved:7:1"), kind="incident.resolved")
+    for one in (message(), message(), over):
         assert Email().send(one) == Sent()
     first, again, other = (letter["Message-ID"] for letter in box.letters)
     assert first == again != other
     assert first.endswith("@flightdeck.example.com>")
-    assert len({letter["References"] for letter in box.letters}) == 1, "one incident is one thread"
+    resolved = box.letters[2]
+    assert (first, first) == (resolved["In-Reply-To"], resolved["References"]), "one incident is one thread"
+    assert box.letters[0]["References"] is None
 
 
 def test_what_is_no_incident_arrives_too(box: Mailbox) -> None:
@@ -242,8 +246,8 @@ def test_without_a_server_messages_are_caught_as_files(
     settings.MAIL_FOLDER = tmp_path / "mail"
     monkeypatch.setattr(catcher, "KEPT", 3)
     for number in range(5):
-        assert Email().send(message(text=f"Größe {number}", key=f"k{number}")) == Sent()
-        assert Email().send(message(text=f"Größe {number}", key=f"k{number}")) == Sent()
+        assert Email().send(Message("note", f"k{number}", {"text": f"Größe {number}"}, TO, "")) == Sent()
+        assert Email().send(Message("note", f"k{number}", {"text": f"Größe {number}"}, TO, "")) == Sent()
     files = list((tmp_path / "mail").glob("*.eml"))
     assert len(files) == 3, "the oldest go, and the same message again is the same file"
     letter = message_from_bytes(files[0].read_bytes(), policy=policy.default)

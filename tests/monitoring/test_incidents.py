@@ -284,6 +284,8 @@ def test_each_event_of_an_incident_is_one_message_a_channel(told: IncidentDefini
     assert payload["text"].startswith("latency: error on checkout in staging: latency 500 > 300")
     assert payload["incident"] | {"id": 0, "opened_at": "", "url": ""} == {
         "id": 0,
+        "uid": str(the_incident().uid),
+        "acknowledged_by": None,
         "title": "latency: error on checkout in staging",
         "status": "triggered",
         "severity": "SEV2",

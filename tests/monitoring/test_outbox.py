@@ -12,7 +12,8 @@ from pytest_django.fixtures import Settings
 
 from monitoring.actions import outbox
 from monitoring.channels import Permanent, Retry, Sent
-from monitoring.channels.webhook import Webhook, retry_after
+from monitoring.channels.http import retry_after
+from monitoring.channels.webhook import Webhook
 from monitoring.models import Channel, OutboxMessage
 from portal import audit, jobs
 from portal.audit import Automaton
@@ -148,7 +149,10 @@ def test_nobody_at_the_address_is_tried_again_and_rests_the_channel(receiver: Re
     for message in (first, second, well):
         message.refresh_from_db()
     assert (first.state, first.attempts, second.attempts) == ("pending", 1, 0)
-    assert second.due_at >= first.due_at
+    channel = Channel.objects.get(name="gone")
+    assert channel.failures == 1
+    assert channel.resting_until is not None
+    assert channel.resting_until > jobs.database_now()
     assert well.state == "sent"
 
 
