@@ -10,6 +10,7 @@ from monitoring.actions import (
     partitions,
     rejections,
     responses,
+    rollups,
 )
 from portal import jobs
 
@@ -27,6 +28,11 @@ def respond() -> int:
 @jobs.sweep("monitoring.deliver", every=1.0)
 def deliver() -> int:
     return outbox.deliver()
+
+
+@jobs.sweep("monitoring.roll_up", every=5.0)
+def roll_up() -> int:
+    return rollups.roll_up()
 
 
 @jobs.sweep("monitoring.keep_partitions", every=60.0)

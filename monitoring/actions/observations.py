@@ -8,7 +8,7 @@ import orjson
 from django.conf import settings
 from django.db import connection, transaction
 
-from monitoring.actions import batches
+from monitoring.actions import batches, samples
 from monitoring.actions.batches import Batch, Entry, Recorded, Settled
 from monitoring.histogram import Histogram
 from monitoring.models import Series
@@ -149,3 +149,4 @@ def _recompute(buckets: Collection[Bucket]) -> None:
                 [orjson.dumps(histogram.to_json()).decode() for _, histogram in made],
             ],
         )
+        samples.mark(cursor, ordered)

@@ -3,7 +3,7 @@
 from monitoring.models.alerts import Alert
 from monitoring.models.events import Event, Exposure
 from monitoring.models.incidents import Incident, IncidentDefinition, ResponseRun, Severity, TimelineEntry
-from monitoring.models.metrics import Metric, Sample, Series
+from monitoring.models.metrics import DirtyBucket, HourRollup, Metric, MinuteRollup, Sample, Series
 from monitoring.models.notifications import Channel, ChannelThread, HookReceipt, OutboxMessage
 from monitoring.models.observations import Observation
 from monitoring.models.rejections import Rejection
@@ -16,13 +16,16 @@ __all__ = [
     "Channel",
     "ChannelThread",
     "CountedBatch",
+    "DirtyBucket",
     "DueThreshold",
     "Event",
     "Exposure",
     "HookReceipt",
+    "HourRollup",
     "Incident",
     "IncidentDefinition",
     "Metric",
+    "MinuteRollup",
     "Observation",
     "OutboxMessage",
     "Rejection",

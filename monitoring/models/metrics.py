@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -95,3 +96,64 @@ class Sample(models.Model):
 
     def __str__(self) -> str:
         return f"{self.series_id} {self.time:%Y-%m-%d %H:%M:%S} {self.value}"
+
+
+class Rollup(models.Model):
+    """What one series came to in one bucket: recomputed whole from what is finer, never added to.
+
+    Partitioned by `time`, the bucket's start. Merging rows is exact: `monitoring.summaries` says how.
+    """
+
+    pk = models.CompositePrimaryKey("series_id", "time")
+    series = models.ForeignKey(Series, models.DO_NOTHING, db_constraint=False, related_name="+")
+    time = models.DateTimeField()
+    samples = models.PositiveIntegerField()
+    count = models.FloatField(help_text="observations: a plain sample is one")
+    total = models.FloatField(help_text="their sum")
+    squares = models.FloatField(help_text="the sum of their squared distances from the mean")
+    low = models.FloatField(null=True)
+    high = models.FloatField(null=True)
+    first = models.FloatField(null=True)
+    last = models.FloatField(null=True)
+    first_time = models.DateTimeField()
+    last_time = models.DateTimeField()
+    increase = models.FloatField(null=True, help_text="growth of a counter since the sample before the bucket")
+    # The buckets of `monitoring.histogram`; none of a counter, whose values have no percentiles worth asking for.
+    histogram = models.JSONField(null=True)
+
+    class Meta:
+        abstract = True
+        ordering = ("time", "series_id")
+
+    def __str__(self) -> str:
+        return f"{self.series_id} {self.time:%Y-%m-%d %H:%M} {self.count:g}"
+
+
+class MinuteRollup(Rollup):
+    """One minute, from samples."""
+
+
+class HourRollup(Rollup):
+    """One hour, from its minutes."""
+
+
+class DirtyBucket(models.Model):
+    """Series whose rollup of this bucket is to be recomputed: written in the transaction that wrote their samples.
+
+    Rows are only added and deleted. So writers never wait, and a row that is visible stands for samples that are
+    visible: whoever recomputes after reading it, and deletes just what he read, misses none.
+    """
+
+    class Resolution(models.IntegerChoices):
+        MINUTE = 60
+        HOUR = 3600
+
+    resolution = models.PositiveSmallIntegerField(choices=Resolution)
+    time = models.DateTimeField()
+    series = ArrayField(models.BigIntegerField())
+
+    class Meta:
+        indexes = [models.Index(fields=("resolution", "time"), name="dirty_buckets_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.resolution} s at {self.time:%Y-%m-%d %H:%M}: {len(self.series)} series"

@@ -129,7 +129,10 @@ def test_each_sample_lies_in_the_partition_of_its_day() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT time, tableoid::regclass::text FROM monitoring_sample")
         found = dict(cursor.fetchall())
-        cursor.execute("SELECT partstrat, pg_get_partkeydef(partrelid) FROM pg_partitioned_table")
+        cursor.execute(
+            "SELECT partstrat, pg_get_partkeydef(partrelid) FROM pg_partitioned_table "
+            "WHERE partrelid = 'monitoring_sample'::regclass"
+        )
         assert cursor.fetchall() == [("r", 'RANGE ("time")')]
     assert found == {time: f"monitoring_sample_{time:%Y%m%d}" for time in times}
 
