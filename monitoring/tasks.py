@@ -1,6 +1,7 @@
 """The sweeps of monitoring."""
 
 from monitoring.actions import (
+    cumulative,
     digest,
     events,
     exposures,
@@ -37,7 +38,7 @@ def roll_up() -> int:
 
 @jobs.sweep("monitoring.keep_partitions", every=60.0)
 def keep_partitions() -> int:
-    return partitions.keep() + observations.forget_old() + rejections.forget_old()
+    return partitions.keep() + observations.forget_old() + rejections.forget_old() + cumulative.forget_old()
 
 
 @jobs.sweep("monitoring.tidy_exposures", every=60.0)

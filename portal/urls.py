@@ -6,6 +6,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from monitoring.api import slack
+from monitoring.api.otlp import Otlp
 from monitoring.api.remote_write import RemoteWrite
 from portal.admin import site
 from portal.pages import demo, home
@@ -30,6 +31,7 @@ urlpatterns = [
     path("", include("feedback.views.urls")),
     path("ingest/prometheus/api/v1/write", RemoteWrite.as_view(), name="remote-write"),
     path("hooks/slack/interactions/", slack.interactions, name="slack-interactions"),
+    path("ingest/otlp/v1/metrics", Otlp.as_view(), name="otlp-metrics"),
     path("favicon.ico", RedirectView.as_view(url=settings.STATIC_URL + "favicon.svg", permanent=False)),
 ]
 

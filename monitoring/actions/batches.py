@@ -12,7 +12,7 @@ from django.db import transaction
 from monitoring.actions import due, incoming, series
 from monitoring.actions.incoming import Times, Wrong
 from monitoring.actions.series import Key, Known, Wanted
-from monitoring.histogram import Distribution
+from monitoring.histogram import Distribution, Explicit, Histogram
 from monitoring.models import Metric
 from portal import audit, jobs, permissions
 from portal.audit import Actor
@@ -96,10 +96,12 @@ class Batch:
                     raise Wrong("", "must be an object")
                 if not raw.keys() <= fields:
                     incoming.no_others(raw, fields)
-                value, time = raw.get("value"), raw.get("time")
-                if type(value) is dict and not keyed:
+                value: Any = raw.get("value")
+                time = raw.get("time")
+                kind = type(value)
+                if kind is dict and not keyed:
                     value = incoming.distribution(value)
-                else:
+                elif keyed or (kind is not Explicit and kind is not Histogram):  # ours, where a source has read them
                     value = number(value)
                 at = read_time(time)
                 if keyed:

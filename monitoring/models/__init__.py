@@ -1,6 +1,7 @@
 """The tables of monitoring, a module for each noun."""
 
 from monitoring.models.alerts import Alert
+from monitoring.models.cumulative import Standing
 from monitoring.models.events import Event, Exposure
 from monitoring.models.incidents import Incident, IncidentDefinition, ResponseRun, Severity, TimelineEntry
 from monitoring.models.metrics import DirtyBucket, HourRollup, Metric, MinuteRollup, Sample, Series
@@ -33,6 +34,7 @@ __all__ = [
     "Sample",
     "Series",
     "Severity",
+    "Standing",
     "Threshold",
     "TimelineEntry",
     "VariantCount",

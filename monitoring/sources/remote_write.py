@@ -10,7 +10,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from monitoring.sources import wire
-from monitoring.sources.wire import Malformed
+from monitoring.sources.wire import Malformed, TooLarge
 
 MAX_COMPRESSED: Final = 4 * 1024 * 1024  # bytes
 MAX_DECODED: Final = 32 * 1024 * 1024  # bytes
@@ -40,10 +40,6 @@ _WIRE: Final = {
 FAMILY_TYPES: Final = (
     "unknown", "counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset",
 )  # fmt: skip
-
-
-class TooLarge(Exception):
-    """More than is taken at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 LONGEST_VARINT = 10
 
 
+class TooLarge(Exception):
+    """More than is taken at once."""
+
+
 class Malformed(Exception):
     """These bytes do not say what they claim."""
 
