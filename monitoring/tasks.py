@@ -12,6 +12,7 @@ from monitoring.actions import (
     rejections,
     responses,
     rollups,
+    statuspage,
 )
 from portal import jobs
 
@@ -49,3 +50,8 @@ def tidy_exposures() -> int:
 @jobs.sweep("monitoring.digest", every=30.0)
 def send_digests() -> int:
     return digest.send_due()
+
+
+@jobs.sweep("monitoring.keep_status_page", every=5.0)
+def keep_status_page() -> int:
+    return statuspage.keep()

@@ -210,6 +210,9 @@ SPECTACULAR_SETTINGS = {
         "FlagType": "rollouts.models.Flag.Type",
         "ReleaseType": "rollouts.models.Release.Type",
         "MetricType": "monitoring.models.Metric.Type",
+        "StatusComponentStatus": "monitoring.models.StatusComponent.Status",
+        "StatusIncidentStatus": "monitoring.models.StatusIncident.Status",
+        "StatusIncidentKind": "monitoring.models.StatusIncident.Kind",
         "FeedbackKind": "feedback.models.Entry.Kind",
     },
 }

@@ -14,6 +14,7 @@ from monitoring.api import (
     observations,
     rejections,
     samples,
+    statuspage,
     thresholds,
 )
 
@@ -43,6 +44,14 @@ urlpatterns: list[URLPattern] = [
     path("channels/", channels.Channels.as_view({"get": "list", "post": "create"})),
     path("channels/<int:pk>/", channels.Channels.as_view(CHANGING)),
     path("channels/<int:pk>/test/", channels.Channels.as_view({"post": "test"})),
+    path("status/components/", statuspage.StatusComponents.as_view({"get": "list", "post": "create"})),
+    path(
+        "status/components/<str:code>/",
+        statuspage.StatusComponents.as_view({"get": "retrieve", "patch": "change", "delete": "destroy"}),
+    ),
+    path("status/incidents/", statuspage.StatusIncidents.as_view({"get": "list", "post": "create"})),
+    path("status/incidents/<str:code>/", statuspage.StatusIncidents.as_view({"get": "retrieve"})),
+    path("status/incidents/<str:code>/updates/", statuspage.StatusIncidents.as_view({"post": "update"})),
     path("outbox/", channels.Outbox.as_view({"get": "list"})),
     path("outbox/<int:pk>/", channels.Outbox.as_view({"get": "retrieve"})),
     path("outbox/<int:pk>/resend/", channels.Outbox.as_view({"post": "resend"})),

@@ -8,6 +8,7 @@ from monitoring.models.metrics import DirtyBucket, HourRollup, Metric, MinuteRol
 from monitoring.models.notifications import Channel, ChannelThread, HookReceipt, OutboxMessage
 from monitoring.models.observations import Observation
 from monitoring.models.rejections import Rejection
+from monitoring.models.statuspage import StatusComponent, StatusIncident, StatusUpdate
 from monitoring.models.thresholds import AlertState, DueThreshold, Threshold
 from monitoring.models.usage import CountedBatch, VariantCount, VariantUse
 
@@ -35,6 +36,9 @@ __all__ = [
     "Series",
     "Severity",
     "Standing",
+    "StatusComponent",
+    "StatusIncident",
+    "StatusUpdate",
     "Threshold",
     "TimelineEntry",
     "VariantCount",

@@ -2,9 +2,14 @@
 
 from django.urls import path
 
-from monitoring.views import incidents, rejections
+from monitoring.views import incidents, rejections, statuspage
 
 urlpatterns = [
+    path("status/", statuspage.page, name="status-page"),
+    path("status/incidents/<slug:code>/", statuspage.incident, name="status-incident"),
+    path("status/api/v2/<path:name>.json", statuspage.document, name="status-document"),
+    path("status/history.rss", statuspage.history, {"form": "rss"}, name="status-rss"),
+    path("status/history.atom", statuspage.history, {"form": "atom"}, name="status-atom"),
     path("rejections/", rejections.index, name="rejections"),
     path("incidents/", incidents.index, name="incidents"),
     path("incidents/<int:pk>/", incidents.detail, name="incident"),

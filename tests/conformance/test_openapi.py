@@ -222,6 +222,7 @@ def _incidents(walk: Walk, refuser: str) -> None:
     walk("POST", "channels/{id}/test/", id=hook["id"])
     spare = walk("POST", "channels/", channel | {"name": "spare"})
     walk("DELETE", "channels/{id}/", id=spare["id"])
+    _status_page(walk)
     definition = {"key": "depth", "name": "Deep queue", "rank": 1, "min_level": "error", "channels": ["hook"]}
     walk("POST", "incident-definitions/", definition)
     walk("GET", "incident-definitions/")
@@ -248,6 +249,19 @@ def _incidents(walk: Walk, refuser: str) -> None:
     walk("POST", "incidents/{id}/mitigate/", {}, id=fire)
     walk("POST", "incidents/{id}/resolve/", {}, id=fire)
     walk("POST", "incidents/{id}/close/", {}, id=fire)
+
+
+def _status_page(walk: Walk) -> None:
+    shop = walk("POST", "status/components/", {"name": "The shop", "service": "shop"})["id"]
+    walk("GET", "status/components/")
+    walk("GET", "status/components/{code}/", code=shop)
+    walk("PATCH", "status/components/{code}/", {"status": "operational"}, code=shop)
+    told = {"name": "Slow", "body": "We look into it.", "impact": "minor", "components": [shop]}
+    code = walk("POST", "status/incidents/", told)["id"]
+    walk("GET", "status/incidents/")
+    walk("GET", "status/incidents/{code}/", code=code)
+    walk("POST", "status/incidents/{code}/updates/", {"status": "resolved", "body": "It is over."}, code=code)
+    walk("DELETE", "status/components/{code}/", code=shop)
 
 
 def _deployments(portal: Journey, walk: Walk) -> None:

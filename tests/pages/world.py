@@ -10,7 +10,7 @@ from django.test import TestCase
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from feedback.actions import entries
-from monitoring.actions import definitions, events, exposures, incidents, judging, thresholds
+from monitoring.actions import definitions, events, exposures, incidents, judging, statuspage, thresholds
 from monitoring.actions.exposures import Shown
 from monitoring.models import Channel, Incident, OutboxMessage
 from portal import jobs
@@ -138,6 +138,8 @@ class World:
         AccessAttempt.objects.create(**seen, failures_since_start=1, get_data="", post_data="")
         AccessLog.objects.create(**seen)
         AccessFailureLog.objects.create(**seen)
+        component = statuspage.create_component({"name": f"component-{n}"}, by=BY)
+        statuspage.publish(f"trouble-{n}", "We look into it.", by=BY, components=[component])
         channel = Channel.objects.create(name=f"channel-{n}", kind="webhook", config={"url": "https://example.com/"})
         OutboxMessage.objects.create(
             channel=channel, kind="opened", dedupe_key=f"message-{n}", payload={}, give_up_at=now + timedelta(hours=1)
