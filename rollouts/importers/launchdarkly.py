@@ -245,7 +245,7 @@ class _Flag:
                     try:
                         asked = clauses.expression([clause], at, self._attribute, self.segments)
                     except clauses.Unknown as unknown:
-                        self._unknown(unknown.path, unknown.words, n)
+                        self._unknown(f"{at}.contextKind", unknown.words, n)
                         continue
                     first += [{"id": f"target-{n + 1}", "all": each, "serve": {"variant": variant}}
                               for each in alternatives(asked)]  # fmt: skip
