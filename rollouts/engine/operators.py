@@ -20,6 +20,7 @@ LONGEST_ADDRESS = 64
 RE2_MEMORY = 1 << 20
 FEW = 8  # up to as many values a tuple is as quick as a set, and smaller
 
+VERSION = "a version"
 NUMERIC = ("a number", "a whole number")  # what an operator wants that reads numbers out of texts
 LOOSE, TEXTS = "loose", "texts"
 READINGS = (LOOSE, TEXTS)
@@ -105,6 +106,12 @@ def as_text(value: Any) -> Any:
     if is_number(value) and math.isfinite(value):
         return str(int(value)) if float(value).is_integer() and abs(value) < 2**53 else repr(value)
     return value
+
+
+def as_version(value: Any) -> Any:
+    """A version as its text, without the v that many write before it; any other value as it is."""
+    text = as_text(value)
+    return text[1:] if type(text) is str and text[:1] in ("v", "V") else text
 
 
 # --- Conditions ---------------------------------------------------------------------------------
@@ -317,7 +324,7 @@ class OfMoment(Compared):
 
 class OfVersion(Compared):
     __slots__ = ()
-    noun, wants = "one version such as 2.1.0", "a version"
+    noun, wants = "one version such as 2.1.0", VERSION
     reading = staticmethod(semver)
 
 
@@ -401,9 +408,15 @@ class Loosely(Condition):
     def test(self, context: Mapping[str, Any]) -> bool | None:
         actual = read(context, self.attr)
         if self.texts:
-            actual = as_number(actual) if self.asked.wants in NUMERIC else as_text(actual)
+            actual = self.read_out(actual)
         held = self.asked.of_list(actual) if type(actual) is list else self.asked.match(actual)
         return (held is True) is not self.negate
+
+    def read_out(self, actual: Any) -> Any:
+        """What the operator needs, out of a text."""
+        if self.asked.wants in NUMERIC:
+            return as_number(actual)
+        return as_version(actual) if self.asked.wants == VERSION else as_text(actual)
 
 
 def _compared(kind: type[Compared], compare: Callable[[Any, Any], bool]) -> type[Compared]:

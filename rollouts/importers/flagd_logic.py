@@ -130,17 +130,22 @@ class Logic:
             raise Unknown(path, f"{version} is no version such as 2.1.0")
         major, minor = key[0], key[1]
         if op in SEMVER:
-            return _leaf(attr, SEMVER[op], [version])
+            return _leaf(attr, SEMVER[op], [version], operators.TEXTS)
         if op == "!=":
-            known = _leaf(attr, "semver_gte", [LEAST_VERSION])
-            return every((known, negated(_leaf(attr, "semver_eq", [version]))))
+            known = _leaf(attr, "semver_gte", [LEAST_VERSION], operators.TEXTS)
+            return every((known, negated(_leaf(attr, "semver_eq", [version], operators.TEXTS))))
         if op == "^":
             bounds = f"{major}.0.0-0", f"{major + 1}.0.0-0"
         elif op == "~":
             bounds = f"{major}.{minor}.0-0", f"{major}.{minor + 1}.0-0"
         else:
             raise Unknown(path, f"sem_ver knows no {op}")
-        return every((_leaf(attr, "semver_gte", [bounds[0]]), _leaf(attr, "semver_lt", [bounds[1]])))
+        return every(
+            (
+                _leaf(attr, "semver_gte", [bounds[0]], operators.TEXTS),
+                _leaf(attr, "semver_lt", [bounds[1]], operators.TEXTS),
+            )
+        )
 
     def _truthy(self, operand: Any) -> Expression:
         falsy = _leaf(operand, "in", ["", 0, False])

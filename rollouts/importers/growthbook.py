@@ -169,10 +169,10 @@ class _Payload:
             self._warn(f"the experiment of rule {n + 1} does not run: left out")
             return None
         meta = rule.get("meta")
-        if isinstance(meta, list) and any(isinstance(one, Mapping) and one.get("passthrough") for one in meta):
-            self._unknown(f"{path}.meta", "passthrough cannot be translated", n)
-            return None
-        if len({values.key(one) for one in variations}) < len(variations):
+        listed = meta if isinstance(meta, list) else []
+        passed = {k for k, one in enumerate(listed) if isinstance(one, Mapping) and one.get("passthrough")}
+        given = [one for k, one in enumerate(variations) if k not in passed]
+        if len({values.key(one) for one in given}) < len(given):
             self._warn(f"variations of rule {n + 1} with the same value are one variant here")
         if rule.get("bucketVersion") or rule.get("fallbackAttribute"):
             self._warn(f"rule {n + 1} may use sticky buckets: what they hold is not in the payload")
@@ -185,12 +185,17 @@ class _Payload:
             self.faults.add(f"{path}.ranges", "must be a list, one for each variation")
             return None
         spans = [self._span(span, version, f"{path}.ranges[{k}]") for k, span in enumerate(ranges)]
-        found = [[values.key(value), *span] for value, span in zip(variations, spans, strict=True)]
+        # Who is passed through goes on to the next rule, as who is in no range does.
+        found = [
+            [values.key(value), *span]
+            for k, (value, span) in enumerate(zip(variations, spans, strict=True))
+            if k not in passed
+        ]
         by = self._by(rule, path)
         filters = self._filters(rule, path)
         if not filters and rule.get("namespace") is not None:
             filters = [self._namespace(rule["namespace"], by, f"{path}.namespace")]
-        if all(end <= start for start, end in spans):
+        if all(spans[k][1] <= spans[k][0] for k in range(len(spans)) if k not in passed):
             self._warn(f"the experiment of rule {n + 1} covers nobody: left out")
             return None
         bucketing: Fields = {"algo": legacy.GROWTHBOOK, "version": version,

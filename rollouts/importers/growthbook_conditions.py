@@ -16,6 +16,8 @@ DENIED = {
     "$notInGroup": "$inGroup",
 }  # fmt: skip
 
+OF_AN_ELEMENT = {"$eq", "$in", "$ini", "$regex", "$regexi", *ORDER, *VERSIONS}
+
 
 class Unknown(ValueError):
     """What cannot be expressed: (path, words)."""
@@ -31,6 +33,7 @@ class Conditions:
     def __init__(self, groups: Mapping[str, Any], attribute: Callable[[str], str]) -> None:
         self.groups, self.attribute = groups, attribute
         self.segments: dict[str, WantedSegment] = {}
+        self.within: list[str] = []  # the saved groups that are being read: one that leads back to itself holds nobody
 
     def expression(self, condition: Any, path: str) -> Expression:
         """Raises Unknown, naming the field and the operator."""
@@ -47,6 +50,8 @@ class Conditions:
                 parts.append(every(inner) if name == "$and" else either if name == "$or" else negated(either))
             elif name == "$not":
                 parts.append(negated(self.expression(value, at)))
+            elif name == "$savedGroup":
+                parts.append(self._saved_group(value, at))
             elif name.startswith("$"):
                 raise Unknown(at, f"{name} cannot be translated")
             else:
@@ -75,9 +80,10 @@ class Conditions:
         if op in ORDER:
             return _ordered(attr, op, value, path)
         if op in VERSIONS:
+            value = operators.as_version(value)
             if operators.semver(value) is None:
                 raise Unknown(path, f"{op} needs a version such as 2.1.0")
-            return _leaf(attr, VERSIONS[op], [value])
+            return _leaf(attr, VERSIONS[op], [value], reading=operators.TEXTS)
         if op in ("$in", "$ini"):
             return _among(attr, value, path, anyhow=op == "$ini")
         if op in ("$all", "$alli"):
@@ -91,7 +97,7 @@ class Conditions:
             except operators.BadValue as bad:
                 raise Unknown(path, f"{op} {bad}") from None
             return _leaf(attr, "regex", [value], anyhow=op == "$regexi")
-        if op == "$elemMatch" and isinstance(value, Mapping) and len(value) == 1 and value.keys() <= {"$eq", "$in"}:
+        if op == "$elemMatch" and isinstance(value, Mapping) and len(value) == 1 and value.keys() <= OF_AN_ELEMENT:
             # A list holds when any of its elements does.
             return self._value(attr, value, path)
         if op == "$inGroup":
@@ -106,6 +112,31 @@ class Conditions:
             values = values.get("values")
         if not isinstance(values, list):
             raise Unknown(path, f"the saved group {name} is no list")
+        return self._members(attr, name, values, path)
+
+    def _saved_group(self, reference: Any, path: str) -> Expression:
+        """A group that says itself what it asks: a list for an attribute of its own, or a condition."""
+        if not isinstance(reference, Mapping) or not isinstance(reference.get("id"), str):
+            raise Unknown(f"{path}.id", "must be a text")
+        name = reference["id"]
+        group = self.groups.get(name)
+        if not isinstance(group, Mapping) or name in self.within:
+            return NEVER
+        if group.get("type") == "list":
+            attr, values = reference.get("attributeKey", group.get("attributeKey")), group.get("values")
+            if not isinstance(attr, str) or not isinstance(values, list):
+                return NEVER
+            return self._members(self.attribute(attr), name, values, path)
+        if group.get("type") != "condition":
+            raise Unknown(path, f"the saved group {name} is of the type {group.get('type')}, which is not known here")
+        if not isinstance(group.get("condition"), Mapping):
+            return NEVER
+        self.within.append(name)
+        found = self.expression(group["condition"], f"savedGroups.{name}.condition")
+        self.within.pop()
+        return found
+
+    def _members(self, attr: str, name: str, values: list[Any], path: str) -> Expression:
         if not values:
             return NEVER
         if attr != TARGETING_KEY or len(values) <= 20 or not all(isinstance(one, str) and one for one in values):
@@ -147,6 +178,6 @@ def _exists(attr: str) -> Expression:
     return Leaf({"attr": attr, "op": "exists", "values": []})
 
 
-def _leaf(attr: str, op: str, values: list[Any], *, anyhow: bool = False) -> Expression:
-    condition: dict[str, Any] = {"attr": attr, "op": op, "values": values, "reading": operators.LOOSE}
+def _leaf(attr: str, op: str, values: list[Any], *, anyhow: bool = False, reading: str = operators.LOOSE) -> Expression:
+    condition: dict[str, Any] = {"attr": attr, "op": op, "values": values, "reading": reading}
     return Leaf(condition | {"ignore_case": True} if anyhow else condition)

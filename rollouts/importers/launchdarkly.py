@@ -154,7 +154,7 @@ class _Flag:
         return {
             "enabled": on is True, "off_variant": self.variant(off, f"{path}.offVariation"), "rules": rules,
             "fallthrough": self._serve(fallthrough, state, f"{path}.fallthrough"),
-            "overrides": self._targets(state, path), "prerequisites": self._prerequisites(state, path, flags),
+            "overrides": self._targets(state, path, rules), "prerequisites": self._prerequisites(state, path, flags),
             "window": None,
         }  # fmt: skip
 
@@ -170,10 +170,7 @@ class _Flag:
         name = str(given) if own else f"rule-{n + 1}"
         ids.add(name)
         try:
-            attribute = self.options.attribute
-            asked = clauses.expression(
-                rule.get("clauses"), f"{path}.clauses", lambda one: attribute(one, clauses.ATTRIBUTES), self.segments
-            )
+            asked = clauses.expression(rule.get("clauses"), f"{path}.clauses", self._attribute, self.segments)
             several = alternatives(asked)
         except clauses.Unknown as unknown:
             self._unknown(unknown.path, unknown.words, n)
@@ -194,9 +191,6 @@ class _Flag:
         nobody = {"variant": self.variants[0]}
         if not isinstance(rollout, Mapping) or not isinstance(rollout.get("variations"), list):
             self.faults.add(f"{at}.variations", "must be a list")
-            return nobody
-        if rollout.get("contextKind") not in (None, "", "user"):
-            self.faults.add(f"{at}.contextKind", "other kinds than user cannot be translated")
             return nobody
         weights: list[list[Any]] = []
         for n, one in enumerate(rollout["variations"]):
@@ -220,10 +214,21 @@ class _Flag:
         by = rollout.get("bucketBy") or "key"
         if not isinstance(by, str) or rollout.get("kind") == "experiment":
             by = "key"
-        by = by.removeprefix("/").replace("/", ".") if by.startswith("/") else by
-        return {"by": self.options.attribute(by, clauses.ATTRIBUTES), "bucketing": bucketing}
+        try:
+            by = clauses.attribute_of(rollout.get("contextKind"), by, self._attribute, f"{at}.contextKind")
+        except clauses.Unknown as unknown:
+            self.faults.add(unknown.path, unknown.words)
+            return nobody
+        return {"by": by, "bucketing": bucketing}
 
-    def _targets(self, state: Mapping[str, Any], path: str) -> Fields:
+    def _attribute(self, name: str) -> str:
+        if "." in name and name not in self.options.attributes:
+            self._warn(f"it asks for {name}: send {name.partition('.')[0]} as an object in the context")
+        return self.options.attribute(name, clauses.ATTRIBUTES)
+
+    def _targets(self, state: Mapping[str, Any], path: str, rules: list[Fields]) -> Fields:
+        """The units that are given a variant; those of other kinds than user by rules, which come before the others."""
+        first: list[Fields] = []
         found: dict[str, list[str]] = {}
         whose: dict[str, str] = {}
         for name in ("targets", "contextTargets"):
@@ -234,15 +239,23 @@ class _Flag:
                 if not isinstance(one, Mapping) or not isinstance(values, list):
                     self.faults.add(f"{at}.values", "must be a list")
                     continue
-                if values and one.get("contextKind") not in (None, "", "user"):
-                    self._unknown(f"{at}.contextKind", "other kinds than user cannot be translated", n)
-                    continue
                 variant = self.variant(one.get("variation"), f"{at}.variation")
+                if one.get("contextKind") not in (None, "", clauses.USER):
+                    clause = {"op": "in", "values": values, "attribute": "key", "contextKind": one["contextKind"]}
+                    try:
+                        asked = clauses.expression([clause], at, self._attribute, self.segments)
+                    except clauses.Unknown as unknown:
+                        self._unknown(f"{at}.contextKind", unknown.words, n)
+                        continue
+                    first += [{"id": f"target-{n + 1}", "all": each, "serve": {"variant": variant}}
+                              for each in alternatives(asked)]  # fmt: skip
+                    continue
                 for unit in values:
                     if not isinstance(unit, str):
                         self.faults.add(f"{at}.values", "must be texts")
                     elif whose.setdefault(unit, variant) == variant:
                         found.setdefault(variant, []).append(unit)
+        rules[:0] = first
         return found
 
     def _prerequisites(self, state: Mapping[str, Any], path: str, flags: Mapping[str, "_Flag"]) -> list[Fields]:

@@ -1,5 +1,6 @@
 """LaunchDarkly's clauses and segments as conditions and segments of rules. What they cannot express is refused."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,8 @@ from rollouts.importers.naming import key_of
 from rollouts.importers.wanted import WantedSegment
 
 ATTRIBUTES = {"key": "targetingKey"}
+USER = "user"
+KIND = re.compile(r"[A-Za-z0-9_-]{1,60}\Z")
 ANY = {"in": "in", "startsWith": "starts_with", "endsWith": "ends_with", "contains": "contains", "matches": "regex"}
 # Of several bounds the widest counts: any of them suffices.
 NUMBERS: dict[str, tuple[str, Callable[..., Any]]] = {
@@ -49,17 +52,23 @@ def _clause(clause: Any, path: str, attribute: Callable[[str], str], segments: M
         known = [segments[one] for one in values if isinstance(one, str) and one in segments]
         inside = Leaf({"op": "segment", "values": known}) if known else NEVER
         return negated(inside) if deny else inside
-    if clause.get("contextKind") not in (None, "", "user"):
-        raise Unknown(f"{path}.contextKind", f"{clause['contextKind']}: other kinds than user cannot be translated")
     name = clause.get("attribute")
     if not isinstance(name, str) or not name:
         raise Unknown(f"{path}.attribute", "must be a text")
-    attr = attribute(name.removeprefix("/").replace("/", ".") if name.startswith("/") else name)
-    found = [_one(attr, op, each, deny, path) for each in _grouped(op, values, path)]
-    # Denied means none of them; nothing to compare with means never, and denied: whenever the attribute is there.
-    if deny:
-        return every(found) if found else Leaf({"attr": attr, "op": "exists", "values": []})
-    return some(found)
+    attr = attribute_of(clause.get("contextKind"), name, attribute, f"{path}.contextKind")
+    found = some([_one(attr, op, each, path) for each in _grouped(op, values, path)])
+    # A missing attribute matches no clause, denied or not. One of another type does not match, so denied it does.
+    return every((Leaf({"attr": attr, "op": "exists", "values": []}), negated(found))) if deny else found
+
+
+def attribute_of(kind: Any, name: str, attribute: Callable[[str], str], path: str) -> str:
+    """Where a context of here holds an attribute: those of other kinds than user in an object of the kind's name."""
+    plain = name.removeprefix("/").replace("/", ".") if name.startswith("/") else name
+    if kind in (None, "", USER):
+        return attribute(plain)
+    if not isinstance(kind, str) or not KIND.match(kind) or kind in ("kind", "multi"):
+        raise Unknown(path, f"{kind} is no kind of context")
+    return attribute(f"{kind}.{plain}")
 
 
 def _grouped(op: Any, values: list[Any], path: str) -> list[list[Any]]:
@@ -79,17 +88,22 @@ def _grouped(op: Any, values: list[Any], path: str) -> list[list[Any]]:
     raise Unknown(f"{path}.op", f"the operator {op} cannot be translated")
 
 
-def _one(attr: str, op: str, values: list[Any], deny: bool, path: str) -> Expression:
+def _one(attr: str, op: str, values: list[Any], path: str) -> Expression:
     kind = {**ANY, **{name: one[0] for name, one in NUMBERS.items()}, **DATES, **SEMVER}[op]
-    # A missing attribute, or one of another type, matches no clause, denied or not: as here.
-    condition: dict[str, Any] = {"attr": attr, "op": kind, "values": values}
-    if deny:
-        condition["negate"] = True
     try:
         operators.condition(attr, kind, values)
     except operators.BadValue as bad:
         raise Unknown(f"{path}.values", f"{op} {bad}") from None
-    return Leaf(condition)
+    found = _leaf(attr, kind, values)
+    if op not in DATES:
+        return found
+    # A number in a context is a time in milliseconds there.
+    milliseconds = (operators.moment(values[0]) or 0.0) * 1000
+    return some((found, _leaf(attr, "lt" if op == "before" else "gt", [milliseconds])))
+
+
+def _leaf(attr: str, op: str, values: list[Any]) -> Leaf:
+    return Leaf({"attr": attr, "op": op, "values": values, "reading": operators.LOOSE})
 
 
 def _moment(value: Any) -> str | None:
@@ -130,15 +144,16 @@ def _segment(
     if one.get("unbounded"):
         faults.add(f"{path}.unbounded", "the units of a big segment are not in the document")
     for name in ("included", "excluded"):
-        fields[name] = one.get(name) or []
-    for name in ("includedContexts", "excludedContexts"):
-        if one.get(name):
-            faults.add(f"{path}.{name}", "other kinds than user cannot be translated")
+        listed = one.get(name) or []
+        fields[name] = [*listed] if isinstance(listed, list) else listed
+    named = {name: _of_kinds(one.get(name), f"{path}.{name}", faults, attribute, fields[name[:8]])
+             for name in ("includedContexts", "excludedContexts")}  # fmt: skip
     if isinstance(fields["included"], list) and isinstance(fields["excluded"], list):
         # Named in both: included wins there.
         inside = {unit for unit in fields["included"] if isinstance(unit, str)}
         fields["excluded"] = [unit for unit in fields["excluded"] if not (isinstance(unit, str) and unit in inside)]
-    found: list[list[dict[str, Any]]] = []
+    found = [[leaf.condition] for leaf in named["includedContexts"]]
+    outside = [negated(leaf) for leaf in named["excludedContexts"]]
     rules = one.get("rules") or []
     for n, rule in enumerate(rules if isinstance(rules, list) else [None]):
         at = f"{path}.rules[{n}]"
@@ -147,7 +162,8 @@ def _segment(
                 raise Unknown(at, "must be an object")
             if rule.get("weight") is not None:
                 raise Unknown(f"{at}.weight", "a share of a segment cannot be translated")
-            found += alternatives(expression(rule.get("clauses"), f"{at}.clauses", attribute, keys))
+            asked = expression(rule.get("clauses"), f"{at}.clauses", attribute, keys)
+            found += alternatives(every((*outside, asked)))
         except Unknown as unknown:
             faults.add(unknown.path, unknown.words)
         except TooMany:
@@ -160,3 +176,24 @@ def _segment(
     ]
     either = [{"op": "segment", "values": [part.key for part in parts]}] if parts else []
     return [*parts, WantedSegment(key, fields | {"conditions": either})]
+
+
+def _of_kinds(value: Any, path: str, faults: Faults, attribute: Callable[[str], str], users: Any) -> list[Leaf]:
+    """Units of other kinds, as conditions; those of users join the segment's own."""
+    found: list[Leaf] = []
+    for n, one in enumerate(value if isinstance(value, list) else [] if value is None else [None]):
+        at = f"{path}[{n}]"
+        units = one.get("values") if isinstance(one, Mapping) else None
+        if not isinstance(one, Mapping) or not isinstance(units, list) or not all(isinstance(u, str) for u in units):
+            faults.add(f"{at}.values", "must be a list of texts")
+        elif one.get("contextKind") in (None, "", USER):
+            if isinstance(users, list):
+                users.extend(units)
+        elif units:
+            try:
+                attr = attribute_of(one["contextKind"], "key", attribute, f"{at}.contextKind")
+            except Unknown as unknown:
+                faults.add(unknown.path, unknown.words)
+            else:
+                found.append(_leaf(attr, "in", units))
+    return found

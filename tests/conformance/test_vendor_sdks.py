@@ -1,8 +1,7 @@
 """Nobody moves: for 10 000 random users, an imported rollout gives exactly what the vendor's own SDK gives.
 
 The SDKs are the vendors', unmodified, in an environment of their own (requirements-vendors.txt: what they need cannot
-be installed beside what the portal needs). LaunchDarkly's SDK cannot be asked without its service: its published
-algorithm is tested by its published vectors, in tests/rollouts/engine/test_legacy.py.
+be installed beside what the portal needs). LaunchDarkly's reads its flags from a file here, as it can.
 """
 
 import json
@@ -10,6 +9,7 @@ import random
 import subprocess
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,8 @@ def users() -> list[dict[str, Any]]:
         if n % 7:
             user["company"] = f"c{dice.randrange(500)}"
         if n % 2:
-            user["version"] = f"{dice.randrange(1, 4)}.{dice.randrange(12)}.{dice.randrange(5)}"
+            prefix = "v" if n % 11 == 0 else ""
+            user["version"] = f"{prefix}{dice.randrange(1, 4)}.{dice.randrange(12)}.{dice.randrange(5)}"
         found.append(user)
     return found
 
@@ -173,7 +174,12 @@ def _as_unleash(result: Result) -> list[Any]:
 
 # --- GrowthBook ---------------------------------------------------------------------------------
 GROWTHBOOK: dict[str, Any] = {
-    "savedGroups": {"staff": [f"user-{n}" for n in range(0, 10_000, 9)]},
+    "savedGroups": {
+        "staff": [f"user-{n}" for n in range(0, 10_000, 9)],
+        "german": {"type": "list", "attributeKey": "country", "values": ["DE", "PL"]},
+        "grown": {"type": "condition", "condition": {"age": {"$gte": 30}, "$not": {"$savedGroup": {"id": "german"}}}},
+        "round": {"type": "condition", "condition": {"$savedGroup": {"id": "round"}}},
+    },
     "features": {
         "quarter": {"defaultValue": False, "rules": [{"force": True, "coverage": 0.25, "hashAttribute": "id"}]},
         "quarter-v2": {"defaultValue": False, "rules": [
@@ -199,6 +205,23 @@ GROWTHBOOK: dict[str, Any] = {
                            "$not": {"version": {"$vgte": "2.0.0"}}}, "force": "some"},
             {"condition": {"country": {"$in": ["NO", "FR"]}, "company": {"$ne": "c7"}},
              "variations": ["a", "b"], "key": "late", "weights": [0.1, 0.9]},
+        ]},
+        "groups": {"defaultValue": "none", "rules": [
+            {"condition": {"$savedGroup": {"id": "grown"}}, "force": "grown", "coverage": 0.8},
+            {"condition": {"$or": [{"$savedGroup": {"id": "round"}}, {"$savedGroup": {"id": "gone"}}]}, "force": "no"},
+            {"condition": {"$not": {"$savedGroup": {"id": "german", "attributeKey": "company"}}, "age": {"$lt": 20}},
+             "force": "young"},
+        ]},
+        "held-out": {"defaultValue": "old", "rules": [
+            {"variations": ["old", "(goes on)"], "weights": [0.1, 0.9], "hashVersion": 2, "key": "holdout",
+             "meta": [{"key": "held"}, {"key": "on", "passthrough": True}]},
+            {"variations": ["a", "b"], "coverage": 0.5, "namespace": ["ns", 0.1, 1], "key": "inner"},
+            {"force": "rest", "range": [0.25, 0.75], "seed": "r", "hashVersion": 2},
+        ]},
+        "versions": {"defaultValue": "other", "rules": [
+            {"condition": {"version": {"$vgte": "v1.4.0", "$vlt": "2.0.0-rc.1"}}, "force": "first"},
+            {"condition": {"version": {"$vne": "2.3.1"}, "country": {"$ini": ["de", "No"]}}, "force": "second"},
+            {"condition": {"company": {"$notRegex": "[0-4]$"}, "age": {"$exists": True}}, "force": "third"},
         ]},
         "gated": {"defaultValue": False, "rules": [
             {"parentConditions": [{"id": "quarter", "condition": {"value": True}, "gate": True}]},
@@ -262,4 +285,94 @@ def test_no_user_of_flagd_moves() -> None:
     answers = asked("flagd", FLAGD, flags, contexts)
     is_told_apart(answers, flags)
     mine = [[one.variant for one in row] for row in ours("flagd", FLAGD, flags, contexts)]
+    assert not differences(flags, answers, mine, contexts)[:5]
+
+
+# --- LaunchDarkly -------------------------------------------------------------------------------
+def ld_flag(key: str, fallthrough: Any, *rules: Any, **more: Any) -> dict[str, Any]:
+    return {
+        "key": key, "version": 1, "on": True, "salt": f"salt-{key}", "variations": ["off", "red", "green"],
+        "offVariation": 0, "fallthrough": fallthrough, "rules": list(rules), **more,
+    }  # fmt: skip
+
+
+def ld_clause(attribute: str, op: str, *values: Any, **more: Any) -> dict[str, Any]:
+    return {"attribute": attribute, "op": op, "values": list(values), **more}
+
+
+def rollout(*weights: int, **more: Any) -> dict[str, Any]:
+    listed = [{"variation": n, "weight": weight} for n, weight in enumerate(weights)]
+    return {"rollout": {"kind": "rollout", "contextKind": "user", "variations": listed, **more}}
+
+
+LAUNCHDARKLY: dict[str, Any] = {
+    "segments": {
+        "insiders": {
+            "key": "insiders", "version": 1, "salt": "s", "included": [f"user-{n}" for n in range(0, 10_000, 7)],
+            "excluded": [f"user-{n}" for n in range(0, 10_000, 21)],
+            "rules": [
+                {"clauses": [ld_clause("country", "in", "NO"), ld_clause("age", "greaterThan", 40)]},
+                {"clauses": [ld_clause("company", "endsWith", "3", negate=True)]},
+            ],
+        },
+        "orgs": {
+            "key": "orgs", "version": 1, "salt": "s", "includedContexts": [{"contextKind": "org", "values": ["o3"]}],
+            "excludedContexts": [{"contextKind": "org", "values": ["o4"]}],
+            "rules": [{"clauses": [ld_clause("plan", "startsWith", "p", contextKind="org")]}],
+        },
+        "outer": {"key": "outer", "version": 1, "salt": "s", "included": [], "excluded": [], "rules": [
+            {"clauses": [ld_clause("", "segmentMatch", "insiders"), ld_clause("version", "matches", "^v?[12]")]},
+        ]},
+    },
+    "flags": {one["key"]: one for one in (
+        ld_flag("thirds", rollout(33_333, 33_333, 33_334)),
+        ld_flag("by-company", rollout(10_000, 20_000, 70_000, bucketBy="company")),
+        ld_flag("seeded", rollout(50_000, 25_000, 25_000, seed=61)),
+        ld_flag("short", rollout(10_000, 10_000)),
+        ld_flag("experiment", rollout(40_000, 30_000, 30_000, kind="experiment", seed=7, bucketBy="company")),
+        ld_flag("told", {"variation": 0},
+                {"id": "one", "clauses": [ld_clause("", "segmentMatch", "insiders")], "variation": 1},
+                {"id": "two", "clauses": [ld_clause("country", "in", "DE", "PL", negate=True)],
+                 **rollout(0, 60_000, 40_000)},
+                {"id": "three", "clauses": [ld_clause("age", "lessThanOrEqual", 30, 20)], "variation": 2}),
+        ld_flag("outside", {"variation": 1},
+                {"id": "out", "clauses": [ld_clause("", "segmentMatch", "outer", "gone", negate=True)],
+                 "variation": 2}),
+        ld_flag("versions", {"variation": 0},
+                {"id": "v", "clauses": [ld_clause("version", "semVerGreaterThan", "2.3")], "variation": 1},
+                {"id": "w", "clauses": [ld_clause("version", "semVerLessThan", "1.5.0", negate=True)],
+                 "variation": 2}),
+        ld_flag("targeted", rollout(50_000, 50_000, 0),
+                targets=[{"variation": 2, "values": [f"user-{n}" for n in range(0, 10_000, 5)]}]),
+        ld_flag("kinds", rollout(30_000, 30_000, 40_000, contextKind="org"),
+                {"id": "k", "clauses": [ld_clause("plan", "in", "pro", contextKind="org"),
+                                        ld_clause("/seats/paid", "greaterThan", 3, contextKind="org", negate=True)],
+                 "variation": 1},
+                contextTargets=[{"contextKind": "org", "variation": 2, "values": ["o1", "o2"]}]),
+        ld_flag("kinds-of-a-segment", {"variation": 0},
+                {"id": "s", "clauses": [ld_clause("", "segmentMatch", "orgs")], "variation": 1}),
+        ld_flag("since", {"variation": 0},
+                {"id": "s", "clauses": [ld_clause("joined", "after", "2024-06-01T00:00:00Z")], "variation": 1},
+                {"id": "t", "clauses": [ld_clause("joined", "before", 1_650_000_000_000, negate=True)],
+                 "variation": 2}),
+        ld_flag("child", rollout(0, 50_000, 50_000), prerequisites=[{"key": "thirds", "variation": 2}]),
+        ld_flag("grandchild", {"variation": 2}, prerequisites=[{"key": "child", "variation": 1},
+                                                               {"key": "seeded", "variation": 0}]),
+    )},
+}  # fmt: skip
+
+
+def test_no_user_of_launchdarkly_moves() -> None:
+    people = [{("key" if name == "id" else name): value for name, value in one.items()} for one in users()]
+    for n, one in enumerate(people):
+        if n % 4:
+            one["org"] = {"key": f"o{n % 97}", "plan": ("pro", "free", "plus")[n % 3], "seats": {"paid": n % 8}}
+        if n % 9:
+            moment = datetime.fromtimestamp(1_600_000_000 + n * 20_000, UTC)
+            one["joined"] = moment.isoformat() if n % 2 else int(moment.timestamp() * 1000)
+    flags = list(LAUNCHDARKLY["flags"])
+    answers = asked("launchdarkly", LAUNCHDARKLY, flags, people)
+    is_told_apart(answers, flags)
+    contexts = [{("targetingKey" if name == "key" else name): value for name, value in one.items()} for one in people]
+    mine = [[one.value for one in row] for row in ours("launchdarkly", LAUNCHDARKLY, flags, contexts)]
     assert not differences(flags, answers, mine, contexts)[:5]

@@ -6,6 +6,7 @@ The question: {"vendor", "document", "flags", "contexts"}; the answer: for each 
 import json
 import logging
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -61,8 +62,34 @@ def flagd(document: Any, flags: list[str], contexts: list[Context]) -> Answers:
     return answers
 
 
+def launchdarkly(document: Any, flags: list[str], contexts: list[Context]) -> Answers:
+    """The client, unmodified, from a file of flags and segments: no service is asked."""
+    from ldclient import Config, LDClient  # noqa: PLC0415
+    from ldclient import Context as LDContext  # noqa: PLC0415
+    from ldclient.integrations import Files  # noqa: PLC0415
+
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(document, file)
+        file.flush()
+        source = Files.new_data_source(paths=[file.name])
+        client = LDClient(Config("differential", update_processor_class=source, send_events=False), start_wait=20)
+        answers = []
+        for context in contexts:
+            asked = LDContext.from_dict(_of_kinds(context, {"org"}))
+            answers.append([client.variation(flag, asked, "(code)") for flag in flags])
+        client.close()
+    return answers
+
+
+def _of_kinds(context: Context, kinds: set[str]) -> Context:
+    """A user, and beside him the other things that the context tells of."""
+    user = {name: value for name, value in context.items() if name not in kinds}
+    others = {name: value for name, value in context.items() if name in kinds}
+    return {"kind": "multi", "user": user, **others} if others else {"kind": "user", **user}
+
+
 VENDORS: dict[str, Callable[[Any, list[str], list[Context]], Answers]] = {
-    "unleash": unleash, "growthbook": growthbook, "flagd": flagd,
+    "unleash": unleash, "growthbook": growthbook, "flagd": flagd, "launchdarkly": launchdarkly,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -96,8 +96,8 @@ def test_what_cannot_be_translated_is_refused_by_its_field() -> None:
         "flags": [{
             "key": "x", "variations": [{"value": True}, {"value": False}], "on": True, "salt": "s",
             "fallthrough": {"variation": 7},
-            "contextTargets": [{"contextKind": "org", "values": ["a"], "variation": 0}],
-            "rules": [{"variation": 0, "clauses": [clause("a", "in", "b", contextKind="device")]},
+            "contextTargets": [{"contextKind": "multi", "values": ["a"], "variation": 0}],
+            "rules": [{"variation": 0, "clauses": [clause("a", "in", "b", contextKind="my device")]},
                       {"clauses": [], **rollout(200_000, -1)}],
         }],
         "segments": [{"key": "s", "rules": [{"clauses": [], "weight": 5000}]}, {"key": "big", "unbounded": True}],
