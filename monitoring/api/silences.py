@@ -4,7 +4,8 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -35,6 +36,11 @@ class SilenceShape(Serializer):
     created_at = serializers.DateTimeField(read_only=True)
 
 
+@extend_schema_field(OpenApiTypes.STR)
+class WallTime(serializers.TimeField):
+    """HH:MM by the wall clock: no moment, so no offset as the format `time` of OpenAPI would have."""
+
+
 class MaintenanceShape(Serializer):
     """Once, from `starts_at` to `ends_at`; or on `days` from `opens` to `closes` by the wall clock of the zone."""
 
@@ -44,8 +50,8 @@ class MaintenanceShape(Serializer):
     starts_at = serializers.DateTimeField(required=False)
     ends_at = serializers.DateTimeField(required=False, allow_null=True)
     days = serializers.ListField(child=serializers.ChoiceField(DAYS), required=False, max_length=7)
-    opens = serializers.TimeField(required=False, allow_null=True)
-    closes = serializers.TimeField(required=False, allow_null=True)
+    opens = WallTime(required=False, allow_null=True)
+    closes = WallTime(required=False, allow_null=True)
     zone = serializers.CharField(max_length=64, required=False)
     comment = serializers.CharField(max_length=2000, required=False, allow_blank=True)
     author = serializers.CharField(read_only=True)
