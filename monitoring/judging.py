@@ -49,6 +49,9 @@ class Condition:
     keep_firing_for: int = 0
     min_count: int = 1
     no_data: NoData = NoData.KEEP
+    on_error: NoData | None = None  # None: an alert where no data is one, else what fires goes on firing
+    flap_transitions: int = 0  # so often fired or resolved within `flap_window` is flapping; 0: never
+    flap_window: int = 1800
     unit: str = ""
     is_share: bool = False  # a quotient of two counters: printed in percent
     baseline: str = ""  # whom the value is compared with, in words; "" compares it with the bounds themselves
@@ -62,6 +65,7 @@ class Measurement:
     value: float | None
     count: int = 0
     baseline: "Measurement | None" = None
+    error: str = ""  # why it could not be measured
 
 
 class Sight(StrEnum):
@@ -87,6 +91,9 @@ def judge(condition: Condition, measurement: Measurement) -> Reading:
     """One look at one measurement, with the reason in words."""
     over = f"over the last {duration(condition.window)}"
     value, count = measurement.value, measurement.count
+    if measurement.error:
+        reason = f"{condition.name}: could not be measured: {measurement.error}"
+        return Reading(Sight.BROKEN, Verdict(Outcome.ERROR, reason))
     if value is None:
         return _undecided(Sight.NO_DATA, f"{condition.name}: no data in the last {duration(condition.window)}")
     if not math.isfinite(value):
@@ -187,6 +194,7 @@ class Event(StrEnum):
     FIRED = "fired"
     RAISED = "raised"  # fires at a worse level now
     RESOLVED = "resolved"
+    FLAPPING = "flapping"  # would have resolved, but has come and gone too often: held open
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +206,8 @@ class State:
     since: Mapping[Level, datetime] = field(default_factory=dict)
     clear_since: datetime | None = None
     seen_at: datetime | None = None  # the last look that told anything
+    flips: tuple[datetime, ...] = ()  # when it fired and resolved of late
+    flapping: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +228,13 @@ def step(condition: Condition, state: State, reading: Reading, *, now: datetime)
     if state.phase is Phase.FIRING:
         return _go_on_firing(condition, replace(state, since=since, seen_at=now), reading, breach, ripe, seen, now)
     if breach is None:
-        return Step(State(), Event.DROPPED if state.phase is Phase.PENDING else Event.NONE)
+        calm = State(flips=_recent(condition, state, now))
+        return Step(calm, Event.DROPPED if state.phase is Phase.PENDING else Event.NONE)
     if ripe is not None:
-        return Step(State(Phase.FIRING, ripe, since, None, now), Event.FIRED)
+        flips = (*_recent(condition, state, now), now) if condition.flap_transitions else ()
+        return Step(State(Phase.FIRING, ripe, since, None, now, flips), Event.FIRED)
     event = Event.NONE if state.phase is Phase.PENDING else Event.PENDING
-    return Step(State(Phase.PENDING, breach, since, None, now), event)
+    return Step(State(Phase.PENDING, breach, since, None, now, state.flips), event)
 
 
 def next_turn(condition: Condition, state: State) -> datetime | None:
@@ -233,7 +245,7 @@ def next_turn(condition: Condition, state: State) -> datetime | None:
         if state.level is None or state.phase is Phase.PENDING or LEVELS.index(level) > LEVELS.index(state.level)
     ]
     if state.clear_since is not None:
-        moments.append(state.clear_since + timedelta(seconds=condition.keep_firing_for))
+        moments.append(state.clear_since + _calm(condition, state))
     return min(moments, default=None)
 
 
@@ -252,9 +264,26 @@ def _go_on_firing(
             return Step(replace(state, level=ripe), Event.RAISED)
         return Step(state, Event.NONE)
     clear_since = (state.clear_since if seen else None) or now
-    if now - clear_since >= timedelta(seconds=condition.keep_firing_for):
+    if now - clear_since < _calm(condition, state):
+        return Step(replace(state, clear_since=clear_since), Event.NONE)
+    if state.flapping or not condition.flap_transitions:
         return Step(State(), Event.RESOLVED)
-    return Step(replace(state, clear_since=clear_since), Event.NONE)
+    flips = (*_recent(condition, state, now), now)
+    if len(flips) >= condition.flap_transitions:
+        # One word that it flaps instead of one each time; it is over when it was quiet for as long as we look back.
+        return Step(replace(state, clear_since=clear_since, flips=flips, flapping=True), Event.FLAPPING)
+    return Step(State(flips=flips), Event.RESOLVED)
+
+
+def _calm(condition: Condition, state: State) -> timedelta:
+    """How long it must be past the clear level before it is over."""
+    window = condition.flap_window if state.flapping else 0
+    return timedelta(seconds=max(condition.keep_firing_for, window))
+
+
+def _recent(condition: Condition, state: State, now: datetime) -> tuple[datetime, ...]:
+    since = now - timedelta(seconds=condition.flap_window)
+    return tuple(flip for flip in state.flips if flip > since)
 
 
 def _finding(condition: Condition, reading: Reading) -> tuple[Level | None, bool]:
@@ -264,12 +293,16 @@ def _finding(condition: Condition, reading: Reading) -> tuple[Level | None, bool
             return reading.level, True
         case Sight.BETWEEN | Sight.CLEAR:
             return None, True
-        case Sight.NO_DATA | Sight.BROKEN if condition.no_data is NoData.ALERT:
-            return [level for level in LEVELS if level in condition.bounds][-1], True
-        case Sight.NO_DATA if condition.no_data is NoData.OK:
-            return None, True
+        case Sight.NO_DATA:
+            policy = condition.no_data
+        case Sight.BROKEN:
+            without = NoData.ALERT if condition.no_data is NoData.ALERT else NoData.KEEP
+            policy = condition.on_error or without
         case _:
             return None, False
+    if policy is NoData.ALERT:
+        return [level for level in LEVELS if level in condition.bounds][-1], True
+    return None, policy is NoData.OK
 
 
 def _clocks(

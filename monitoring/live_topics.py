@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from monitoring.models import Alert, Incident, Threshold
+from monitoring.models import Alert, Incident, Silence, Threshold
 from portal import live, permissions
 from portal.models import User
 
@@ -21,6 +21,10 @@ def _may_threshold(person: User, what: str | None) -> bool:
     return _one(Threshold.objects.all(), person, what)
 
 
+def _may_silence(person: User, what: str | None) -> bool:
+    return _one(Silence.objects.all(), person, what)
+
+
 def _one(rows: "QuerySet[Any]", person: User, what: str | None) -> bool:
     """All of them, or the one with this id: only those who see anything, and see that one."""
     if not permissions.can(person, "view", environment=permissions.ANY, service=permissions.ANY):
@@ -31,3 +35,4 @@ def _one(rows: "QuerySet[Any]", person: User, what: str | None) -> bool:
 live.topic("incidents", may=_may_incident)
 live.topic("alerts", may=_may_alert)
 live.topic("thresholds", may=_may_threshold)
+live.topic("silences", may=_may_silence)

@@ -1,6 +1,7 @@
 """The sweeps of monitoring."""
 
 from monitoring.actions import (
+    alerts,
     cumulative,
     digest,
     events,
@@ -50,6 +51,11 @@ def tidy_exposures() -> int:
 @jobs.sweep("monitoring.digest", every=30.0)
 def send_digests() -> int:
     return digest.send_due()
+
+
+@jobs.sweep("monitoring.tell_held", every=1.0)
+def tell_held() -> int:
+    return alerts.tell_held()
 
 
 @jobs.sweep("monitoring.keep_status_page", every=5.0)

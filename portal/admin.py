@@ -136,9 +136,10 @@ class Admin(admin.ModelAdmin[M]):
             messages.success(request, message or f"{pressed.label}: done")
         except REFUSALS as error:
             messages.error(request, str(error))
-        return HttpResponseRedirect(
-            reverse(f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_change", args=[object_id])
-        )
+        address = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}"
+        if not self.get_queryset(request).filter(pk=object_id).exists():
+            return HttpResponseRedirect(reverse(f"{address}_changelist"))  # the button has taken it away
+        return HttpResponseRedirect(reverse(f"{address}_change", args=[object_id]))
 
     def get_form(self, request: HttpRequest, obj: M | None = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change, **kwargs)

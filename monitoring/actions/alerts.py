@@ -9,12 +9,14 @@ from datetime import datetime
 
 from django.db import IntegrityError, connection, transaction
 
-from monitoring.actions import catching
+from monitoring.actions import catching, notices, timeline
 from monitoring.judging import Event, Level, Reading, State, Step
 from monitoring.models import Alert, AlertState, Incident, IncidentDefinition, Threshold
 from monitoring.models.incidents import OPEN
-from portal import audit, jobs, live, states
+from monitoring.queries import suppressions
+from portal import audit, jobs, live, permissions, states
 from portal.audit import Automaton
+from portal.errors import Refused
 from portal.models import Environment, Service
 
 BY = Automaton("judging")
@@ -60,6 +62,8 @@ def _turn(turn: Turn, definitions: Sequence[IncidentDefinition]) -> bool:
             return _drop(turn)
         case Event.RESOLVED:
             return _resolve(turn)
+        case Event.FLAPPING:
+            return _flap(turn)
         case _:
             return _rise(turn, definitions)
 
@@ -67,7 +71,7 @@ def _turn(turn: Turn, definitions: Sequence[IncidentDefinition]) -> bool:
 def _pend(turn: Turn) -> bool:
     if not _hold(turn):
         return False
-    alert = _new_alert(turn, Alert.Status.PENDING, None)
+    alert = _new_alert(turn, Alert.Status.PENDING)
     live.announce("alerts", id=alert.pk)
     return True
 
@@ -92,7 +96,7 @@ def _rise(turn: Turn, definitions: Sequence[IncidentDefinition]) -> bool:
         return False
     reason = turn.reading.verdict.reason
     if known is None:
-        alert = _new_alert(turn, Alert.Status.FIRING, incident)
+        alert = _new_alert(turn, Alert.Status.FIRING)
         audit.record("alert.firing", alert, by=BY, after={"status": alert.status, "level": level}, because=reason)
     elif known.status == Alert.Status.PENDING:
         alert = known
@@ -104,9 +108,116 @@ def _rise(turn: Turn, definitions: Sequence[IncidentDefinition]) -> bool:
         alert.save(update_fields=["level", "reason", "value"])
         audit.record("alert.raised", alert, by=BY, before={"level": before}, after={"level": level}, because=reason)
     if place is not None:
-        catching.take_in(alert, turn.threshold, place, incident, is_new=known is None)
+        held = suppressions.current(now=turn.now).holding(alert.known_by(), alert=alert.pk)
+        if held:
+            _hold_back(alert, held, at=turn.now)
+        # What the portal shall do by itself is done in silence, too: it is people that are left in peace.
+        if not held or turn.threshold.response or alert.incident_id:
+            catching.take_in(alert, turn.threshold, place, incident, is_new=known is None, quiet=bool(held))
+        if not held:
+            _told(alert, at=turn.now)
     live.announce("alerts", id=alert.pk)
     return True
+
+
+def _hold_back(alert: Alert, because: str, *, at: datetime) -> None:
+    if alert.held_at is None:
+        alert.held_at, alert.held_because = at, because
+        alert.save(update_fields=["held_at", "held_because"])
+        audit.record("alert.held", alert, by=BY, because=because)
+
+
+def _told(alert: Alert, *, at: datetime) -> None:
+    alert.told_at = alert.told_at or at
+    alert.held_at, alert.held_because = None, ""
+    alert.save(update_fields=["told_at", "held_at", "held_because"])
+
+
+def tell_held(*, now: datetime | None = None) -> int:
+    """What nothing holds back any longer and still fires is told, once. How many alerts were."""
+    now = now or jobs.database_now()
+    held = list(Alert.objects.held().select_related("threshold", "service", "environment").order_by("id"))
+    if not held:
+        return 0
+    found = suppressions.current(now=now)
+    free = [alert for alert in held if not found.holding(alert.known_by(), alert=alert.pk)]
+    definitions = catching.definitions() if free else []
+    return sum(_tell_at_last(alert, definitions, now=now) for alert in free)
+
+
+def _tell_at_last(alert: Alert, definitions: Sequence[IncidentDefinition], *, now: datetime) -> bool:
+    """In the order of locks; what the judge has ended meanwhile, or somebody holds back anew, stays untold."""
+    threshold, words = alert.threshold, alert.held_because
+    for _ in range(TRIES):
+        try:
+            with transaction.atomic():
+                Threshold.objects.select_for_update(of=("self",), no_key=True).get(pk=threshold.pk)
+                place = catching.place_for(threshold, Level(alert.level), alert.labels, definitions)
+                incident = _still_open(alert) or catching.locked(place)
+                list(AlertState.objects.filter(threshold=threshold, group=alert.group).select_for_update(of=("self",)))
+                rows = Alert.objects.held().select_related("threshold", "service", "environment")
+                fresh = rows.select_for_update(of=("self",)).filter(pk=alert.pk).first()
+                if fresh is None or suppressions.current(now=now).holding(fresh.known_by(), alert=fresh.pk):
+                    return False
+                if fresh.incident_id is None:
+                    catching.take_in(fresh, threshold, place, incident, is_new=True)
+                elif incident is not None:
+                    catching.tell_at_last(fresh, incident, because=words)
+                _told(fresh, at=now)
+                live.announce("alerts", id=fresh.pk)
+                return True
+        except IntegrityError:
+            continue
+    return False
+
+
+def _flap(turn: Turn) -> bool:
+    """It has come and gone so often that one word of it says more than one for each time: it is held open."""
+    known = _open_alert(turn)
+    incident = _locked_incidents([known]).get(known.incident_id or 0) if known else None
+    if not _hold(turn):
+        return False
+    if known is not None:
+        times = len(turn.step.state.flips)
+        text = f"{turn.threshold.name} is flapping: fired or resolved {times} times of late; held open until it is calm"
+        known.flapping = True
+        known.save(update_fields=["flapping"])
+        audit.record("alert.flapping", known, by=BY, because=text)
+        if incident is not None:
+            timeline.write(incident, "alert.flapping", text, by=BY, data={"alert": known.pk})
+            if known.held_at is None:
+                notices.tell(incident, "flapping", f"{incident.title}: {text}", again=str(known.pk))
+            live.announce("incidents", id=incident.pk)
+        live.announce("alerts", id=known.pk)
+    return True
+
+
+def mark_false(alert: Alert, *, by: audit.Actor, because: str) -> Alert:
+    """Nothing was wrong: it counts against its threshold."""
+    return _judge_alert(alert, is_false=True, by=by, because=because)
+
+
+def unmark_false(alert: Alert, *, by: audit.Actor, because: str = "") -> Alert:
+    """Something was wrong after all."""
+    return _judge_alert(alert, is_false=False, by=by, because=because)
+
+
+def _judge_alert(alert: Alert, *, is_false: bool, by: audit.Actor, because: str) -> Alert:
+    permissions.require(
+        by, "operate", environment=alert.environment or permissions.ANY, service=alert.service or permissions.ANY
+    )
+    with transaction.atomic():
+        found = Alert.objects.select_for_update(of=("self",)).filter(pk=alert.pk).first()
+        if found is None or found.status == Alert.Status.PENDING:
+            raise Refused(f"alert {alert.pk} has never fired")
+        if (found.false_at is not None) is not is_false:
+            found.false_at = jobs.database_now() if is_false else None
+            found.false_by = audit.describe(by)[:200] if is_false else ""
+            found.false_because = because if is_false else ""
+            found.save(update_fields=["false_at", "false_by", "false_because"])
+            audit.record("alert.marked_false" if is_false else "alert.unmarked", found, by=by, because=because)
+            live.announce("alerts", id=found.pk)
+    return Alert.objects.select_related("threshold", "service", "environment").get(pk=alert.pk)
 
 
 def _resolve(turn: Turn) -> bool:
@@ -166,7 +277,7 @@ def _hold(turn: Turn) -> bool:
     return True
 
 
-def _new_alert(turn: Turn, status: Alert.Status, incident: Incident | None) -> Alert:
+def _new_alert(turn: Turn, status: Alert.Status) -> Alert:
     state = turn.step.state
     assert state.level is not None
     return Alert.objects.create(
@@ -179,7 +290,6 @@ def _new_alert(turn: Turn, status: Alert.Status, incident: Incident | None) -> A
         labels=dict(turn.labels),
         service=turn.service,
         environment=turn.environment,
-        incident=incident,
         started_at=min(state.since.values(), default=turn.now),
         fired_at=turn.now if status == Alert.Status.FIRING else None,
     )
@@ -215,7 +325,7 @@ def _begin_anew(thresholds: Collection[int], groups: Collection[str] | None = No
     for state in rows:
         state.stand_at(State())
         state.version += 1
-    AlertState.objects.bulk_update(rows, [*AlertState.STANDING, "version"])
+    AlertState.objects.bulk_update(rows, [*AlertState.STANDING, "flips", "flapping", "version"])
     return rows
 
 

@@ -50,9 +50,12 @@ def locked(place: Place) -> Incident | None:
     return rows.select_for_update(of=("self",)).first()
 
 
-def take_in(alert: Alert, threshold: Threshold, place: Place, incident: Incident | None, *, is_new: bool) -> Incident:
+def take_in(
+    alert: Alert, threshold: Threshold, place: Place, incident: Incident | None, *, is_new: bool, quiet: bool = False
+) -> Incident:
     """Put a firing alert into its incident (locked by the caller), opening one if there is none, and respond.
 
+    `quiet`: nobody is told, because something holds the alert back.
     Raises IntegrityError when somebody else has just opened it: look again.
     """
     level = Level(alert.level)
@@ -72,18 +75,32 @@ def take_in(alert: Alert, threshold: Threshold, place: Place, incident: Incident
         )
         audit.record("incident.opened", incident, by=BY, after={"severity": severity}, because=alert.reason)
         timeline.write(incident, "opened", alert.reason, by=BY, data=data)
-        notices.tell(incident, "opened", f"{incident.title}: {alert.reason}")
+        if quiet:
+            timeline.write(incident, "held", f"nobody is told: {alert.held_because}", by=BY, data=data)
+        else:
+            notices.tell(incident, "opened", f"{incident.title}: {alert.reason}")
     else:
         kind = "alert.raised" if alert.incident_id == incident.pk and not is_new else "alert.joined"
         timeline.write(incident, kind, f"{threshold.name} is {alert.level}: {alert.reason}", by=BY, data=data)
         if severity < incident.severity:  # SEV1 is the worst
-            _worsen(incident, severity, alert.reason)
+            _worsen(incident, severity, alert.reason, quiet=quiet)
     if alert.incident_id != incident.pk:
         alert.incident = incident
         alert.save(update_fields=["incident"])
     _respond(alert, threshold, place.definition, incident)
     live.announce("incidents", id=incident.pk)
     return incident
+
+
+def tell_at_last(alert: Alert, incident: Incident, *, because: str) -> None:
+    """The incident (locked by the caller) has an alert of which nobody was told, and what held it back is over."""
+    text = f"still {alert.level}, told only now ({because} is over): {alert.reason}"
+    timeline.write(incident, "told", text, by=BY, data={"alert": alert.pk})
+    if incident.alerts.filter(told_at__isnull=False).exists():
+        notices.tell(incident, "raised", f"{incident.title}: {text}", again=f"told:{alert.pk}:{alert.level}")
+    else:
+        notices.tell(incident, "opened", f"{incident.title}: {text}")
+    live.announce("incidents", id=incident.pk)
 
 
 def let_go(alert: Alert, incident: Incident, *, by: audit.Actor, because: str, is_evidence: bool) -> None:
@@ -96,7 +113,9 @@ def let_go(alert: Alert, incident: Incident, *, by: audit.Actor, because: str, i
         text = "every alert of it is over"
         states.move(incident, Incident.Status.RESOLVED, by=by, because=text, resolved_at=jobs.database_now())
         timeline.write(incident, "resolved", text, by=by)
-        notices.tell(incident, "resolved", f"{incident.title}: resolved, {because}")
+        # Of what nobody was told, nobody is told that it is over.
+        if incident.alerts.filter(told_at__isnull=False).exists():
+            notices.tell(incident, "resolved", f"{incident.title}: resolved, {because}")
     live.announce("incidents", id=incident.pk)
 
 
@@ -109,7 +128,7 @@ def _respond(alert: Alert, threshold: Threshold, definition: IncidentDefinition,
             responses.queue(incident, name, target, because=alert.reason)
 
 
-def _worsen(incident: Incident, severity: str, because: str) -> None:
+def _worsen(incident: Incident, severity: str, because: str, *, quiet: bool) -> None:
     before, incident.severity = incident.severity, severity
     incident.save(update_fields=["severity"])
     audit.record(
@@ -120,7 +139,8 @@ def _worsen(incident: Incident, severity: str, because: str) -> None:
         after={"severity": severity},
         because=because,
     )
-    notices.tell(incident, "raised", f"{incident.title}: now {severity}, {because}", again=severity)
+    if not quiet:
+        notices.tell(incident, "raised", f"{incident.title}: now {severity}, {because}", again=severity)
 
 
 def _fits(definition: IncidentDefinition, threshold: Threshold, level: Level, labels: Mapping[str, str]) -> bool:

@@ -23,8 +23,11 @@ MAX_MATCHERS = 32
 MAX_COUNT = 2_147_483_647
 FIELDS = (
     *("name", "metric", "denominator", "matchers", "aggregation", "operator", "warning", "error", "critical", "clear"),
-    *("window", "interval", "for", "keep_firing_for", "min_count", "baseline", "no_data", "response", "target"),
+    *("window", "interval", "for", "keep_firing_for", "min_count", "baseline", "no_data", "on_error"),
+    *("flapping", "response", "target"),
 )
+FLAPPING = {"transitions": 6, "window": 1800}
+MOST_TRANSITIONS = 100
 ARM_LABELS = ("flag", "variant", "release")
 
 
@@ -143,6 +146,8 @@ def clean(spec: Mapping[str, Any]) -> dict[str, Any]:
         "keep_firing_for": read.whole("keep_firing_for", 0, least=0, most=LONGEST_HOLD, unit="seconds"),
         "min_count": read.whole("min_count", 1, least=0, most=MAX_COUNT),
         "no_data": read.choice("no_data", tuple(NoData), NoData.KEEP),
+        "on_error": read.choice("on_error", tuple(NoData), ""),
+        **_flapping(read),
         "response": read.choice("response", tuple(responses.known()), ""),
         "target": read.text("target", longest=200, pattern=TARGET, hint='must look like "deployment:42"'),
     }
@@ -182,9 +187,28 @@ def of(threshold: Threshold) -> dict[str, Any]:
         "min_count": threshold.min_count,
         "baseline": _baseline_of(threshold),
         "no_data": threshold.no_data,
+        "on_error": threshold.on_error or None,
+        "flapping": {"transitions": threshold.flap_transitions, "window": threshold.flap_window},
         "response": threshold.response or None,
         "target": threshold.target or None,
     }
+
+
+def _flapping(read: _Reading) -> dict[str, int]:
+    given = read.given.get("flapping")
+    if given is None:
+        given = FLAPPING
+    if not isinstance(given, Mapping):
+        read.faults["flapping"] = 'must be an object {"transitions", "window"}'
+        given = FLAPPING
+    inner = _Reading(given)
+    inner.faults |= {str(name): "unknown field" for name in given if name not in FLAPPING}
+    columns = {
+        "flap_transitions": inner.whole("transitions", FLAPPING["transitions"], least=0, most=MOST_TRANSITIONS),
+        "flap_window": inner.whole("window", FLAPPING["window"], least=1, most=DAY, unit="seconds"),
+    }
+    read.faults |= {f"flapping.{name}": fault for name, fault in inner.faults.items()}
+    return columns
 
 
 def _baseline(read: _Reading, window: int, retention: int) -> dict[str, Any]:

@@ -1,13 +1,14 @@
-"""Alerts in the admin: the judge writes them."""
+"""Alerts in the admin: the judge writes them; people say which were false."""
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from monitoring.actions import alerts
 from monitoring.models import Alert
 from portal import permissions
-from portal.admin import ReadOnly, pill
+from portal.admin import ReadOnly, button, pill
 
 
 @admin.register(Alert)
@@ -23,3 +24,13 @@ class AlertAdmin(ReadOnly[Alert]):
     @admin.display(description="status", ordering="status")
     def state(self, alert: Alert) -> SafeString:
         return pill(alert.status)
+
+    @button("It was false", asks_reason=True, shown=lambda alert: alert.status != "pending" and alert.false_at is None)
+    def mark_false(self, request: HttpRequest, thing: Alert, because: str) -> str:
+        alerts.mark_false(thing, by=request.user, because=because)  # type: ignore[arg-type]
+        return f"{thing} counts as false"
+
+    @button("It was true after all", shown=lambda alert: alert.false_at is not None)
+    def unmark_false(self, request: HttpRequest, thing: Alert, because: str) -> str:
+        alerts.unmark_false(thing, by=request.user, because=because)  # type: ignore[arg-type]
+        return f"{thing} counts as true"

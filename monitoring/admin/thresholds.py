@@ -26,7 +26,8 @@ class ThresholdForm(ActionForm):
         model = Threshold
         fields = (
             "name", "metric", "denominator", "matchers", "aggregation", "operator", "warning", "error", "critical",
-            "clear", "window", "interval", "hold", "keep_firing_for", "min_count", "no_data", "response", "target",
+            "clear", "window", "interval", "hold", "keep_firing_for", "min_count", "no_data", "on_error",
+            "flap_transitions", "flap_window", "response", "target",
         )  # fmt: skip
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -37,6 +38,7 @@ class ThresholdForm(ActionForm):
     def act(self) -> Threshold:
         spec = dict(self.cleaned_data)
         spec["for"] = spec.pop("hold")
+        spec["flapping"] = {"transitions": spec.pop("flap_transitions"), "window": spec.pop("flap_window")}
         if self.instance.pk is None:
             return thresholds.create(spec, by=self.by)
         return thresholds.change(self.instance, spec, by=self.by)

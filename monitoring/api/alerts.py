@@ -1,4 +1,4 @@
-"""Alerts by REST: read only, the judge writes them."""
+"""Alerts by REST: the judge writes them; people say which were false."""
 
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
@@ -8,6 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from monitoring.actions import alerts
 from monitoring.api.choosing import chosen
 from monitoring.models import Alert
 from portal import permissions
@@ -32,6 +33,21 @@ class AlertShape(Serializer):
     fired_at = serializers.DateTimeField(allow_null=True)
     resolved_at = serializers.DateTimeField(allow_null=True)
     resolved_because = serializers.CharField()
+    told_at = serializers.DateTimeField(allow_null=True)
+    held_at = serializers.DateTimeField(allow_null=True)
+    held_because = serializers.CharField()
+    flapping = serializers.BooleanField()
+    false_at = serializers.DateTimeField(allow_null=True)
+    false_by = serializers.CharField()
+    false_because = serializers.CharField()
+
+
+class FalseAlert(Serializer):
+    because = serializers.CharField(max_length=2000)
+
+
+class TrueAlert(Serializer):
+    because = serializers.CharField(max_length=2000, required=False, allow_blank=True)
 
 
 class AlertFilter(filters.FilterSet):
@@ -57,6 +73,17 @@ class Alerts(DoorSet):
     @extend_schema(responses=AlertShape)
     def retrieve(self, request: Request, pk: int) -> Response:
         return Response(AlertShape(get_object_or_404(self._seen(), pk=pk)).data)
+
+    @extend_schema(request=FalseAlert, responses=AlertShape)
+    def mark_false(self, request: Request, pk: int) -> Response:
+        """Nothing was wrong: it counts against its threshold."""
+        alert = get_object_or_404(self._seen(), pk=pk)
+        return Response(AlertShape(alerts.mark_false(alert, by=self.by, **self.body(FalseAlert))).data)
+
+    @extend_schema(request=TrueAlert, responses=AlertShape)
+    def unmark_false(self, request: Request, pk: int) -> Response:
+        alert = get_object_or_404(self._seen(), pk=pk)
+        return Response(AlertShape(alerts.unmark_false(alert, by=self.by, **self.body(TrueAlert))).data)
 
     def _seen(self) -> QuerySet[Alert]:
         rows = Alert.objects.select_related("threshold", "service", "environment")

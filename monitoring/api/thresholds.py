@@ -53,6 +53,11 @@ class BaselineShape(Serializer):
     seconds = serializers.IntegerField(required=False, min_value=1)
 
 
+class FlappingShape(Serializer):
+    transitions = serializers.IntegerField(required=False, min_value=0, max_value=specs.MOST_TRANSITIONS)
+    window = serializers.IntegerField(required=False, min_value=1, max_value=specs.DAY)
+
+
 class StateShape(Serializer):
     """Where the judge stands: the alert's phase, and the verdict as it was when it last changed."""
 
@@ -82,6 +87,8 @@ class ThresholdShape(Serializer):
     min_count = serializers.IntegerField(required=False, min_value=0, max_value=specs.MAX_COUNT)
     baseline = BaselineShape(required=False, allow_null=True)
     no_data = serializers.ChoiceField([one.value for one in NoData], required=False)
+    on_error = serializers.ChoiceField([one.value for one in NoData], required=False, allow_null=True)
+    flapping = FlappingShape(required=False, allow_null=True)
     response = serializers.CharField(required=False, allow_null=True)
     target = serializers.RegexField(f"^{specs.TARGET}$", required=False, allow_null=True)
     owner = serializers.CharField(read_only=True, allow_null=True)
@@ -89,6 +96,9 @@ class ThresholdShape(Serializer):
     created_by = serializers.CharField(read_only=True)
     created_at = serializers.DateTimeField(read_only=True)
     state = StateShape(read_only=True, allow_null=True)
+    alerts_had = serializers.IntegerField(read_only=True, help_text="how often it has fired")
+    alerts_false = serializers.IntegerField(read_only=True)
+    false_share = serializers.FloatField(read_only=True, allow_null=True, help_text="null: it has never fired")
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         fields = super().get_fields()
@@ -104,11 +114,17 @@ class ThresholdShape(Serializer):
             "created_by": instance.created_by,
             "created_at": instance.created_at,
             "state": self._state(instance),
+            **_false_alerts(instance),
         }
 
     def _state(self, threshold: Threshold) -> dict[str, Any] | None:
         state = next((one for one in threshold.states.all() if one.group == "" and one.changed_at), None)
         return StateShape(state).data | {"level": state.level or None} if state else None
+
+
+def _false_alerts(threshold: Threshold) -> dict[str, Any]:
+    had, false = getattr(threshold, "alerts_had", 0), getattr(threshold, "alerts_false", 0)
+    return {"alerts_had": had, "alerts_false": false, "false_share": false / had if had else None}
 
 
 class ThresholdFilter(filters.FilterSet):
@@ -155,7 +171,7 @@ class Thresholds(DoorSet):
     def _change(self, request: Request, pk: int, *, partly: bool) -> Response:
         expected = _expected_version(request)
         found = thresholds.change(self._find(pk), _spec(request), by=self.by, partly=partly, expected=expected)
-        return self._show(found)
+        return self._show(self._find(found.pk))
 
     def _show(self, threshold: Threshold, status: int = 200) -> Response:
         headers = {"ETag": f'"{threshold.version}"'}
@@ -166,7 +182,7 @@ class Thresholds(DoorSet):
 
     def _seen(self) -> QuerySet[Threshold]:
         rows = Threshold.objects.active().prefetch_related(Prefetch("states", AlertState.objects.filter(group="")))
-        return permissions.visible(self.by, rows)
+        return permissions.visible(self.by, rows.with_false_alerts().order_by("name", "id"))
 
 
 def _spec(request: Request) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from monitoring.models.metrics import DirtyBucket, HourRollup, Metric, MinuteRol
 from monitoring.models.notifications import Channel, ChannelThread, HookReceipt, OutboxMessage
 from monitoring.models.observations import Observation
 from monitoring.models.rejections import Rejection
+from monitoring.models.silences import InhibitionRule, MaintenanceWindow, Silence
 from monitoring.models.statuspage import StatusComponent, StatusIncident, StatusUpdate
 from monitoring.models.thresholds import AlertState, DueThreshold, Threshold
 from monitoring.models.usage import CountedBatch, VariantCount, VariantUse
@@ -26,6 +27,8 @@ __all__ = [
     "HourRollup",
     "Incident",
     "IncidentDefinition",
+    "InhibitionRule",
+    "MaintenanceWindow",
     "Metric",
     "MinuteRollup",
     "Observation",
@@ -35,6 +38,7 @@ __all__ = [
     "Sample",
     "Series",
     "Severity",
+    "Silence",
     "Standing",
     "StatusComponent",
     "StatusIncident",

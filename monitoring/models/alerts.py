@@ -21,6 +21,10 @@ class AlertQuerySet(models.QuerySet["Alert"]):
     def firing(self) -> Self:
         return self.filter(status=Alert.Status.FIRING)
 
+    def held(self) -> Self:
+        """Those that fire and wait to be told."""
+        return self.firing().filter(held_at__isnull=False)
+
 
 class Alert(models.Model):
     """One crossing of one threshold. A pending one that never fires is taken away again."""
@@ -55,6 +59,13 @@ class Alert(models.Model):
     fired_at = models.DateTimeField(null=True)
     resolved_at = models.DateTimeField(null=True)
     resolved_because = models.TextField(blank=True, default="")
+    told_at = models.DateTimeField(null=True, help_text="when the channels were first told of it")
+    held_at = models.DateTimeField(null=True, help_text="since when something keeps it from being told")
+    held_because = models.TextField(blank=True, default="")
+    flapping = models.BooleanField(default=False)
+    false_at = models.DateTimeField(null=True, help_text="when somebody said that it was false")
+    false_by = models.CharField(max_length=200, blank=True, default="")
+    false_because = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(db_default=Now())
 
     objects = AlertQuerySet.as_manager()
@@ -63,6 +74,7 @@ class Alert(models.Model):
         ordering = ("-id",)
         indexes = [
             models.Index(fields=("status", "-id"), name="alerts_by_status"),
+            models.Index(fields=("id",), condition=Q(status="firing", held_at__isnull=False), name="alerts_held"),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -79,6 +91,15 @@ class Alert(models.Model):
 
     def __str__(self) -> str:
         return f"alert {self.pk}"
+
+    def known_by(self) -> dict[str, str]:
+        """The labels by which silences, maintenance windows and inhibitions know it."""
+        return {
+            **self.labels,
+            "alertname": self.threshold.name,
+            "metric": self.threshold.metric,
+            "level": self.level,
+        }
 
 
 OPEN = (Alert.Status.PENDING, Alert.Status.FIRING)

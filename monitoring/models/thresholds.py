@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Final, Self
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -16,6 +17,14 @@ class ThresholdQuerySet(models.QuerySet["Threshold"]):
 
     def active(self) -> Self:
         return self.filter(active=True)
+
+    def with_false_alerts(self) -> Self:
+        """How many alerts each has had (`alerts_had`), and how many of them were false (`alerts_false`)."""
+        had = Q(alerts__fired_at__isnull=False)
+        return self.annotate(
+            alerts_had=models.Count("alerts", filter=had),
+            alerts_false=models.Count("alerts", filter=had & Q(alerts__false_at__isnull=False)),
+        )
 
     def owned_by(self, owner: str) -> Self:
         return self.filter(owner=owner)
@@ -63,6 +72,13 @@ class Threshold(models.Model):
     baseline_labels = models.JSONField(default=dict, blank=True, help_text="the labels by which the baseline differs")
     baseline_seconds = models.PositiveIntegerField(null=True, blank=True, help_text="how long ago")
     no_data = models.CharField(max_length=10, choices=WithoutData, default=NoData.KEEP.value)
+    on_error = models.CharField(
+        max_length=10, choices=WithoutData, blank=True, default="", help_text="empty: as without data, but never ok"
+    )
+    flap_transitions = models.PositiveSmallIntegerField(
+        default=6, help_text="fired or resolved so often within the flap window is flapping; 0: never"
+    )
+    flap_window = models.PositiveIntegerField(default=1800, help_text="seconds")
     response = models.CharField(max_length=100, blank=True)
     target = models.CharField(max_length=200, blank=True, help_text='"deployment:42"; empty: the service of the labels')
     owner = models.CharField(max_length=200, blank=True, editable=False, help_text="who made it and takes it away")
@@ -133,6 +149,8 @@ class AlertState(models.Model):
     critical_since = models.DateTimeField(null=True)
     clear_since = models.DateTimeField(null=True)
     seen_at = models.DateTimeField(null=True, help_text="the last look that told anything")
+    flips = ArrayField(models.DateTimeField(), default=list, help_text="when it fired and resolved of late")
+    flapping = models.BooleanField(default=False)
     outcome = models.CharField(max_length=20, blank=True, default="", help_text="the verdict when it last changed")
     reason = models.TextField(blank=True, default="")
     value = models.FloatField(null=True)
@@ -140,6 +158,7 @@ class AlertState(models.Model):
     threshold_version = models.PositiveIntegerField(default=0)
     version = models.PositiveIntegerField(default=0, help_text="grows with every write: two judges, one winner")
 
+    # What a look that turns nothing may move on; `flips` and `flapping` move with the alert alone.
     STANDING: Final = (
         "phase",
         "level",
@@ -161,7 +180,8 @@ class AlertState(models.Model):
         """As the judge thinks of it."""
         since = {level: at for level in Level if (at := getattr(self, f"{level}_since")) is not None}
         level = Level(self.level) if self.level else None
-        return State(Phase(self.phase), level, since, self.clear_since, self.seen_at)
+        flips = tuple(self.flips)
+        return State(Phase(self.phase), level, since, self.clear_since, self.seen_at, flips, self.flapping)
 
     def stand_at(self, state: State) -> None:
         self.phase = state.phase.value
@@ -170,6 +190,8 @@ class AlertState(models.Model):
             setattr(self, f"{level}_since", state.since.get(level))
         self.clear_since = state.clear_since
         self.seen_at = state.seen_at
+        self.flips = list(state.flips)
+        self.flapping = state.flapping
 
     def follow(self, state: State, reading: Reading, *, threshold_version: int, now: datetime) -> None:
         """The judge's next word: where the alert stands now, and the verdict that put it there."""

@@ -127,6 +127,9 @@ def _condition(threshold: Threshold, baseline: str, units: Mapping[str, str]) ->
         keep_firing_for=threshold.keep_firing_for,
         min_count=threshold.min_count,
         no_data=NoData(threshold.no_data),
+        on_error=NoData(threshold.on_error) if threshold.on_error else None,
+        flap_transitions=threshold.flap_transitions,
+        flap_window=threshold.flap_window,
         unit="" if threshold.denominator or threshold.aggregation == COUNTS else unit,
         # Seconds by requests are no share; errors by requests are.
         is_share=bool(threshold.denominator) and unit in ("", units.get(threshold.denominator, "")),

@@ -88,6 +88,7 @@ def test_every_operation_answers_as_documented(portal: Journey, walk: Walk, refu
     _flags(walk)
     _imports(walk)
     _monitoring(walk)
+    _silences(walk)
     _incidents(walk, refuser)
     _deployments(portal, walk)
     _feedback(walk)
@@ -212,6 +213,29 @@ def _monitoring(walk: Walk) -> None:
     walk("DELETE", "thresholds/{id}/", id=gone["id"])
 
 
+def _silences(walk: Walk) -> None:
+    shop = [{"name": "service", "value": "shop"}]
+    made_ = walk("POST", "silences/", {"matchers": shop, "ends_at": "2100-01-01T00:00:00Z", "comment": "moving"})
+    walk("GET", "silences/")
+    walk("GET", "silences/{id}/", id=made_["id"])
+    walk("DELETE", "silences/{id}/", id=made_["id"])
+    weekly = {"name": "backup", "matchers": shop, "days": ["sun"], "opens": "02:00", "closes": "03:30"}
+    made_ = walk("POST", "maintenance/", weekly | {"zone": "Europe/Warsaw"})
+    walk("GET", "maintenance/")
+    walk("GET", "maintenance/{id}/", id=made_["id"])
+    walk("DELETE", "maintenance/{id}/", id=made_["id"])
+    down = {
+        "name": "down",
+        "source": [{"name": "alertname", "value": "down"}],
+        "target": shop,
+        "equal": ["environment"],
+    }
+    made_ = walk("POST", "inhibitions/", down)
+    walk("GET", "inhibitions/")
+    walk("GET", "inhibitions/{id}/", id=made_["id"])
+    walk("DELETE", "inhibitions/{id}/", id=made_["id"])
+
+
 def _incidents(walk: Walk, refuser: str) -> None:
     channel = {"name": "hook", "kind": "webhook", "config": {"url": refuser}, "secret": "s"}
     hook = walk("POST", "channels/", channel)
@@ -233,7 +257,10 @@ def _incidents(walk: Walk, refuser: str) -> None:
     labels = {"service": "shop", "environment": "staging"}
     walk("POST", "samples/", {"samples": [{"metric": "depth", "value": 30, "time": time.time(), "labels": labels}]})
     until(lambda: walk("GET", "alerts/")["count"] and walk("GET", "outbox/")["count"], within=20)
-    walk("GET", "alerts/{id}/", id=walk("GET", "alerts/")["results"][0]["id"])
+    alert = walk("GET", "alerts/")["results"][0]["id"]
+    walk("GET", "alerts/{id}/", id=alert)
+    walk("POST", "alerts/{id}/mark_false/", {"because": "tried"}, id=alert)
+    walk("POST", "alerts/{id}/unmark_false/", {}, id=alert)
     # The receiver will never take it, so it is dead at once, and a person may send it again.
     until(lambda: walk("GET", "outbox/")["results"][0]["state"] == "dead", within=20)
     message = walk("GET", "outbox/")["results"][0]["id"]

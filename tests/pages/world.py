@@ -10,7 +10,7 @@ from django.test import TestCase
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from feedback.actions import entries
-from monitoring.actions import definitions, events, exposures, incidents, judging, statuspage, thresholds
+from monitoring.actions import definitions, events, exposures, incidents, judging, silences, statuspage, thresholds
 from monitoring.actions.exposures import Shown
 from monitoring.models import Channel, Incident, OutboxMessage
 from portal import jobs
@@ -130,6 +130,12 @@ class World:
         audience = audiences.create(f"audience-{n}", segment=f"segment-{n}", by=BY)
         audiences.enrol(audience, ["u2"], joined=True, by=BY)
         definitions.create(f"definition-{n}", {"name": f"definition {n}"}, by=BY)
+        elsewhere = [{"name": "service", "value": "somewhere-else"}]
+        make.service("somewhere-else")
+        silences.silence(elsewhere, ends_at=now + timedelta(hours=1), comment=f"moving {n}", by=BY)
+        once = {"name": f"maintenance {n}", "matchers": elsewhere, "ends_at": now + timedelta(hours=1)}
+        silences.plan(once, by=BY)
+        silences.inhibit({"name": f"rule {n}", "source": elsewhere, "target": elsewhere}, by=BY)
         variable_names.change(make.environment(f"environment-{n}"), {"prefix": "FLAG_"}, by=BY)
         jobs.beat(f"sweep-{n}", cycle_ms=3, backlog=0)
         Group.objects.create(name=f"group-{n}")
