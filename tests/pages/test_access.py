@@ -93,6 +93,7 @@ def _doors(made: World) -> list[Door]:
         Door("incident", (incident,)),
         Door("incident-part", (incident, "state")),
         Door("incident-press", (incident, "resolve"), posts=True),
+        Door("rejections", ()),
     ]
 
 

@@ -10,7 +10,17 @@ from django.test import TestCase
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from feedback.actions import entries
-from monitoring.actions import definitions, events, exposures, incidents, judging, silences, statuspage, thresholds
+from monitoring.actions import (
+    definitions,
+    events,
+    exposures,
+    incidents,
+    judging,
+    rejections,
+    silences,
+    statuspage,
+    thresholds,
+)
 from monitoring.actions.exposures import Shown
 from monitoring.models import Channel, Incident, OutboxMessage
 from portal import jobs
@@ -136,6 +146,7 @@ class World:
         once = {"name": f"maintenance {n}", "matchers": elsewhere, "ends_at": now + timedelta(hours=1)}
         silences.plan(once, by=BY)
         silences.inhibit({"name": f"rule {n}", "source": elsewhere, "target": elsewhere}, by=BY)
+        rejections.note(f"scrape: service-{n}", "value: must be a number", by=BY, example="NaN")
         variable_names.change(make.environment(f"environment-{n}"), {"prefix": "FLAG_"}, by=BY)
         jobs.beat(f"sweep-{n}", cycle_ms=3, backlog=0)
         Group.objects.create(name=f"group-{n}")
