@@ -15,7 +15,8 @@ Status = StatusIncident.Status
 
 
 class ComponentForm(ActionForm):
-    status = forms.ChoiceField(choices=StatusComponent.Status, initial=StatusComponent.Status.COMPUTED)
+    # Not by the name of its field: the admin refuses one that is not to be edited, however it is declared.
+    says = forms.ChoiceField(label="status", choices=StatusComponent.Status, initial=StatusComponent.Status.COMPUTED)
 
     class Meta:
         model = StatusComponent
@@ -23,14 +24,14 @@ class ComponentForm(ActionForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.initial["status"] = self.instance.status
+        self.initial["says"] = self.instance.status
 
     def act(self) -> StatusComponent:
         component = self.instance
+        fields = {name: value for name, value in self.cleaned_data.items() if name != "says"}
         if component.pk is None:
-            fields = {name: value for name, value in self.cleaned_data.items() if name != "status"}
             component = statuspage.create_component(fields, by=self.by)
-        return statuspage.change_component(component, self.cleaned_data, by=self.by)
+        return statuspage.change_component(component, fields | {"status": self.cleaned_data["says"]}, by=self.by)
 
 
 @admin.register(StatusComponent)
