@@ -94,6 +94,9 @@ def test_a_threshold_is_made_and_changed_by_form(owner: Client) -> None:
         "keep_firing_for": "0",
         "min_count": "1",
         "no_data": "keep",
+        "on_error": "keep",
+        "flap_transitions": "6",
+        "flap_window": "1800",
         "baseline": "",
     }
     assert owner.post(address("threshold", "add"), form).status_code == 302
