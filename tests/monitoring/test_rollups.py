@@ -33,8 +33,8 @@ slow = settings(max_examples=20, deadline=None, suppress_health_check=[HealthChe
 
 @pytest.fixture
 def start() -> datetime:
-    """The beginning of an hour three to four hours ago: it and the next are over."""
-    return floor(jobs.database_now(), 3600) - timedelta(hours=3)
+    """The beginning of an hour four to five hours ago: it and the next two are over."""
+    return floor(jobs.database_now(), 3600) - timedelta(hours=4)
 
 
 def send(metric: str, values: dict[datetime, Any], **labels: str) -> None:
