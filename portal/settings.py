@@ -210,6 +210,7 @@ SPECTACULAR_SETTINGS = {
         "FlagType": "rollouts.models.Flag.Type",
         "ReleaseType": "rollouts.models.Release.Type",
         "MetricType": "monitoring.models.Metric.Type",
+        "WithoutData": "monitoring.models.Threshold.WithoutData",
         "StatusComponentStatus": "monitoring.models.StatusComponent.Status",
         "StatusIncidentStatus": "monitoring.models.StatusIncident.Status",
         "StatusIncidentKind": "monitoring.models.StatusIncident.Kind",
