@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from monitoring.actions import specs, thresholds
 from monitoring.api.choosing import chosen
-from monitoring.judging import OPERATORS, Change, Level, NoData, Phase
+from monitoring.judging import OPERATORS, Change, Level, Phase
 from monitoring.models import AlertState, Threshold
 from portal import permissions
 from portal.drf import DoorSet, Serializer
@@ -86,8 +86,8 @@ class ThresholdShape(Serializer):
     keep_firing_for = serializers.IntegerField(required=False, min_value=0, max_value=specs.LONGEST_HOLD)
     min_count = serializers.IntegerField(required=False, min_value=0, max_value=specs.MAX_COUNT)
     baseline = BaselineShape(required=False, allow_null=True)
-    no_data = serializers.ChoiceField([one.value for one in NoData], required=False)
-    on_error = serializers.ChoiceField([one.value for one in NoData], required=False, allow_null=True)
+    no_data = serializers.ChoiceField(Threshold.WithoutData.choices, required=False)
+    on_error = serializers.ChoiceField(Threshold.WithoutData.choices, required=False, allow_null=True)
     flapping = FlappingShape(required=False, allow_null=True)
     response = serializers.CharField(required=False, allow_null=True)
     target = serializers.RegexField(f"^{specs.TARGET}$", required=False, allow_null=True)
