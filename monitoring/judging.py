@@ -59,6 +59,15 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """One threshold of a combination, as its own judge left it."""
+
+    name: str
+    fires: bool | None  # None: not known, and neither true nor fine
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """What was measured in the window: None where there was nothing."""
 
@@ -66,6 +75,7 @@ class Measurement:
     count: int = 0
     baseline: "Measurement | None" = None
     error: str = ""  # why it could not be measured
+    members: tuple[Member, ...] | None = None  # of a combination
 
 
 class Sight(StrEnum):
@@ -89,6 +99,8 @@ class Reading:
 
 def judge(condition: Condition, measurement: Measurement) -> Reading:
     """One look at one measurement, with the reason in words."""
+    if measurement.members is not None:
+        return _combined(condition, measurement.members)
     over = f"over the last {duration(condition.window)}"
     value, count = measurement.value, measurement.count
     if measurement.error:
@@ -120,6 +132,25 @@ def judge(condition: Condition, measurement: Measurement) -> Reading:
     return _held_against(
         condition, _changed(condition, value, other.value), f"{over} (n={count}, baseline n={other.count})", context
     )
+
+
+def _combined(condition: Condition, members: tuple[Member, ...]) -> Reading:
+    """How many fire against how many it takes. What is not known counts for neither side: it may decide nothing."""
+    level, need = next((level, int(condition.bounds[level])) for level in LEVELS if level in condition.bounds)
+    firing = [one.name for one in members if one.fires]
+    unknown = [one for one in members if one.fires is None]
+    words = f"{condition.name}: {len(firing)} of {len(members)} fire" + (f" ({', '.join(firing)})" if firing else "")
+    if not members:
+        return _undecided(Sight.NO_DATA, f"{condition.name}: there is nothing to combine")
+    if len(firing) < need <= len(firing) + len(unknown):
+        why = "; ".join(one.reason or f"{one.name} is not known" for one in unknown)
+        return _undecided(Sight.UNCLEAR, f"{words}, {need} are needed, and of {len(unknown)} it is not known: {why}")
+    details = {"value": float(len(firing)), "bounds": dict(condition.bounds)}
+    if len(firing) >= need:
+        verdict = Verdict(Outcome.FAILED, f"{words}, {need} are enough", details)
+        return Reading(Sight.BREACH, verdict, level, float(len(firing)))
+    verdict = Verdict(Outcome.PASSED, f"{words}, {need} are needed", details)
+    return Reading(Sight.CLEAR, verdict, None, float(len(firing)))
 
 
 def _changed(condition: Condition, value: float, baseline: float) -> float:

@@ -26,3 +26,18 @@ def mark(metrics: Collection[str]) -> None:
         marked = cursor.rowcount
     if marked:
         jobs.nudge("monitoring.judge")
+
+
+def mark_combinations(members: Collection[int]) -> None:
+    """Mark every active combination of one of these thresholds due: where it stands may have changed."""
+    if not members:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO monitoring_duethreshold (threshold_id) SELECT id FROM monitoring_threshold "
+            "WHERE active AND NOT members = '{}' AND members && %s::int8[] ORDER BY id ON CONFLICT DO NOTHING",
+            [sorted(members)],
+        )
+        marked = cursor.rowcount
+    if marked:
+        jobs.nudge("monitoring.judge")

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import structlog
 from django.db import DatabaseError, connection, transaction
 
-from monitoring.actions import alerts, catching
+from monitoring.actions import alerts, catching, due
 from monitoring.actions.alerts import Turn
 from monitoring.judging import LEVELS, Event, Phase, Reading, Step, judge, next_turn, step
 from monitoring.models import AlertState, DueThreshold, Threshold
@@ -94,6 +94,7 @@ def run(*, now: datetime | None = None) -> int:
     turns: list[Turn] = []
     quiet: list[AlertState] = []
     soon: dict[int, datetime] = {}
+    moved: set[int] = set()
     for threshold in thresholds:
         state = states.get(threshold.pk)
         if state is None:
@@ -102,6 +103,8 @@ def run(*, now: datetime | None = None) -> int:
         turns_at = next_turn(looks[threshold.pk].condition, step_.state)
         if turns_at is not None and turns_at < now + timedelta(seconds=threshold.interval):
             soon[threshold.pk] = turns_at
+        if step_.event is not Event.NONE or state.outcome != reading.verdict.outcome:
+            moved.add(threshold.pk)
         if step_.event is not Event.NONE:
             turns.append(Turn(threshold, state, step_, reading, now))
         elif _has_changed(threshold, state, step_, reading):
@@ -109,6 +112,7 @@ def run(*, now: datetime | None = None) -> int:
             quiet.append(state)
     _take(turns)
     _keep(quiet)
+    due.mark_combinations(moved)
     _finish(thresholds, now)
     _look_again(soon)
     return len(thresholds)
@@ -137,6 +141,8 @@ def _has_changed(threshold: Threshold, state: AlertState, step_: Step, reading: 
         step_.state.phase is not Phase.INACTIVE
         or state.outcome != reading.verdict.outcome
         or state.threshold_version != threshold.version
+        # Which members a combination waits for may change while its outcome stays.
+        or (bool(threshold.members) and state.reason != reading.verdict.reason)
     )
 
 

@@ -2,16 +2,18 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Q
 
-from monitoring import responses
+from monitoring import conditions, responses
 from monitoring.actions import incoming
 from monitoring.judging import LEVELS, OPERATORS, Change, NoData
-from monitoring.models import Threshold
+from monitoring.models import Metric, Threshold
 from portal.errors import Invalid
 from portal.models import Environment, Service
 
@@ -24,10 +26,11 @@ MAX_COUNT = 2_147_483_647
 FIELDS = (
     *("name", "metric", "denominator", "matchers", "aggregation", "operator", "warning", "error", "critical", "clear"),
     *("window", "interval", "for", "keep_firing_for", "min_count", "baseline", "no_data", "on_error"),
-    *("flapping", "response", "target"),
+    *("flapping", "response", "target", "combine", "condition"),
 )
 FLAPPING = {"transitions": 6, "window": 1800}
 MOST_TRANSITIONS = 100
+MOST_MEMBERS = 20
 ARM_LABELS = ("flag", "variant", "release")
 
 
@@ -130,15 +133,17 @@ def clean(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of a threshold. Raises Invalid with every field that is wrong, and why."""
     if not isinstance(spec, Mapping):
         raise Invalid.of("", "a threshold is an object")
+    spec = _spelled_out(spec)
     read = _Reading(spec)
+    combined = spec.get("combine") is not None
     read.faults |= {str(name): "unknown field" for name in spec if name not in FIELDS}
     retention = settings.PORTAL_RAW_RETENTION_HOURS * 3600
     columns: dict[str, Any] = {
         "name": read.text("name", longest=200, required=True),
-        "metric": read.metric("metric", required=True),
-        "denominator": read.metric("denominator"),
+        "metric": "" if combined else read.metric("metric", required=True),
+        "denominator": "" if combined else read.metric("denominator"),
         "matchers": read.labels("matchers", spec.get("matchers")),
-        "operator": read.choice("operator", OPERATORS, None),
+        "operator": ">=" if combined else read.choice("operator", OPERATORS, None),
         "clear": read.number("clear"),
         "window": read.whole("window", 300, least=1, most=retention, unit="seconds"),
         "interval": read.whole("interval", 10, least=1, most=DAY, unit="seconds"),
@@ -154,24 +159,43 @@ def clean(spec: Mapping[str, Any]) -> dict[str, Any]:
     columns["aggregation"] = read.text(
         "aggregation",
         longest=20,
-        required=not columns["denominator"],
+        required=not columns["denominator"] and not combined,
         pattern=AGGREGATION,
         hint="must be mean, min, max, sum, count, stddev, last, rate, increase or a percentile such as p95",
     ) or ("increase" if columns["denominator"] else "")
     columns |= {level.value: read.number(level.value) for level in LEVELS}
     columns |= _baseline(read, columns["window"], retention)
+    columns |= _combined(read) if combined else {"members": []}
     _check_bounds(read, columns)
+    if combined and not columns["matchers"]:
+        columns["matchers"] = _shared(columns["members"])
     columns |= _places(read, columns["matchers"])
     if read.faults:
         raise Invalid(read.faults)
     return columns
 
 
+def text(threshold: Threshold, names: Mapping[int, str] | None = None) -> str:
+    """Its condition as a text that reads back to it; `names` of the thresholds that it combines."""
+    return conditions.write(of(threshold), names=names)
+
+
+def member_names(thresholds: Iterable[Threshold]) -> dict[int, str]:
+    """The names of what these combine, where a name means one threshold only."""
+    ids = {pk for threshold in thresholds for pk in threshold.members}
+    if not ids:
+        return {}
+    names = dict(Threshold.objects.filter(pk__in=ids).values_list("pk", "name"))
+    same = Threshold.objects.active().filter(name__in=set(names.values())).values_list("name", flat=True)
+    counted = Counter(same)
+    return {pk: name for pk, name in names.items() if counted[name] == 1}
+
+
 def of(threshold: Threshold) -> dict[str, Any]:
     """The same in the contract's words, every field of it."""
     return {
         "name": threshold.name,
-        "metric": threshold.metric,
+        "metric": threshold.metric or None,
         "denominator": threshold.denominator or None,
         "matchers": threshold.matchers,
         "aggregation": threshold.aggregation,
@@ -191,7 +215,112 @@ def of(threshold: Threshold) -> dict[str, Any]:
         "flapping": {"transitions": threshold.flap_transitions, "window": threshold.flap_window},
         "response": threshold.response or None,
         "target": threshold.target or None,
+        "combine": _combine_of(threshold),
     }
+
+
+def _combine_of(threshold: Threshold) -> dict[str, Any] | None:
+    if not threshold.members:
+        return None
+    level = next(level.value for level in LEVELS if getattr(threshold, level.value) is not None)
+    return {"of": threshold.members, "need": int(getattr(threshold, level)), "level": level}
+
+
+def _spelled_out(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With the fields that `condition` says in place of it."""
+    if spec.get("condition") in (None, ""):
+        return {name: value for name, value in spec.items() if name != "condition"}
+    given = {name: value for name, value in spec.items() if name != "condition"}
+    condition = spec["condition"]
+    if not isinstance(condition, str):
+        raise Invalid.of("condition", "must be text")
+    if condition == _written(given):
+        return given  # as we wrote it ourselves
+    names = set(conditions.NAME.findall(condition[: conditions.LONGEST]))
+    units = dict(Metric.objects.filter(name__in=names).values_list("name", "unit"))
+    try:
+        said = conditions.read(condition, units=units)
+    except conditions.Wrong as wrong:
+        raise Invalid.of("condition", str(wrong)) from None
+    faults = {
+        name: f"the condition says {said.get(name)}, this field says {given[name]}: leave one of them out"
+        for name in conditions.FIELDS
+        if given.get(name) is not None and given[name] != said.get(name)
+    }
+    if faults:
+        raise Invalid(faults)
+    return {**given, **said}
+
+
+def _written(given: Mapping[str, Any]) -> str | None:
+    """The text of fields that came with one, if they are whole."""
+    try:
+        return conditions.write(given)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        return None
+
+
+def _combined(read: _Reading) -> dict[str, Any]:
+    """The members by name or number, and the bound of the level that they make."""
+    given = read.given["combine"]
+    columns: dict[str, Any] = {"members": [], "aggregation": "count", **dict.fromkeys(level.value for level in LEVELS)}
+    if not isinstance(given, Mapping):
+        read.faults["combine"] = 'must be an object {"of", "need"}'
+        return columns
+    inner = _Reading(given)
+    inner.faults |= {str(name): "unknown field" for name in given if name not in ("of", "need", "level")}
+    of, level = given.get("of"), inner.choice("level", tuple(LEVELS), "error")
+    if not isinstance(of, list | tuple) or not 2 <= len(of) <= MOST_MEMBERS:
+        inner.faults["of"] = f"must be a list of 2 to {MOST_MEMBERS} thresholds, by name or number"
+        of = []
+    columns["members"] = _members(inner, of)
+    need = given.get("need", "all")
+    if need in ("all", "any"):
+        columns[level] = float(len(of) if need == "all" else 1)
+    else:
+        columns[level] = float(inner.whole("need", 1, least=1, most=max(len(of), 1)))
+    read.faults |= {f"combine.{name}": fault for name, fault in inner.faults.items()}
+    if columns[level] is not None:
+        for name in ("error", "warning", "critical", "clear"):
+            read.faults.pop(name, None)
+    return columns
+
+
+def _members(inner: _Reading, of: Sequence[Any]) -> list[int]:
+    is_number = [isinstance(one, int) and not isinstance(one, bool) and 0 < one < 2**62 for one in of]
+    ids = {one for one, number in zip(of, is_number, strict=True) if number}
+    named = {one for one in of if isinstance(one, str) and not incoming.UNKEEPABLE.search(one)}
+    rows = Threshold.objects.active().filter(Q(pk__in=ids) | Q(name__in=named)).order_by("pk")[: 10 * MOST_MEMBERS]
+    by_id, by_name = {one.pk: one for one in rows}, defaultdict(list)
+    for one in rows:
+        by_name[one.name].append(one)
+    found: list[int] = []
+    for place, one in enumerate(of):
+        where = f"of[{place}]"
+        same = [by_id[one]] if is_number[place] and one in by_id else by_name.get(one, []) if one in named else []
+        if not same:
+            inner.faults[where] = f"there is no threshold {one}"[:200]
+        elif len(same) > 1:
+            numbers = ", ".join(f"#{each.pk}" for each in same)
+            inner.faults[where] = f"several thresholds are named {one}: say which of {numbers}"[:200]
+        elif same[0].members:
+            inner.faults[where] = f"{same[0].name} is a combination itself"
+        elif same[0].pk in found:
+            inner.faults[where] = f"{same[0].name} is named twice"
+        else:
+            found.append(same[0].pk)
+    return found
+
+
+def _shared(members: Sequence[int]) -> dict[str, str]:
+    """The service and the environment that all members have in common: where the combination is, then."""
+    places = Threshold.objects.filter(pk__in=members).values_list("matchers", flat=True)
+    shared = {}
+    for name in ("service", "environment"):
+        values = {matchers.get(name) for matchers in places}
+        if len(values) == 1 and (value := values.pop()) is not None:
+            shared[name] = value
+    return shared
 
 
 def _flapping(read: _Reading) -> dict[str, int]:

@@ -5,12 +5,12 @@ from typing import Any
 
 from django.db import transaction
 
-from monitoring import responses
+from monitoring import conditions, responses
 from monitoring.actions import alerts, specs
 from monitoring.models import DueThreshold, Threshold
 from portal import audit, jobs, live, permissions
 from portal.audit import Actor
-from portal.errors import Refused, Stale
+from portal.errors import Invalid, Refused, Stale
 
 
 def create(spec: Mapping[str, Any], *, by: Actor, owner: str = "") -> Threshold:
@@ -35,7 +35,8 @@ def change(
         if expected is not None and expected != threshold.version:
             raise Stale(f"threshold {threshold.pk} is at version {threshold.version}, not {expected}")
         before = specs.of(threshold)
-        columns = specs.clean({**before, **spec} if partly else spec)
+        spec = _said_anew(threshold, before, spec)
+        columns = specs.clean(_merged(before, spec) if partly else spec)
         _may(columns, by)
         for name, value in columns.items():
             setattr(threshold, name, value)
@@ -92,9 +93,36 @@ def _lock(pk: int, by: Actor) -> Threshold:
     return threshold
 
 
+def _said_anew(threshold: Threshold, before: Mapping[str, Any], spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was read is put back with a change: in the fields, or in the condition; the other is as it was."""
+    condition = spec.get("condition")
+    if not condition:
+        return spec
+    if condition == specs.text(threshold):
+        return {name: value for name, value in spec.items() if name != "condition"}
+    return {
+        name: value
+        for name, value in spec.items()
+        if name not in conditions.FIELDS or name not in before or value != before[name]
+    }
+
+
+def _merged(before: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What was and what is new; a condition in words, or in its place a metric or a combination, is all of it new."""
+    if spec.get("condition"):
+        return {name: value for name, value in before.items() if name not in conditions.FIELDS} | {**spec}
+    if spec.get("metric") and before["combine"]:
+        return {**{name: value for name, value in before.items() if name not in conditions.FIELDS}, **spec}
+    return {**before, **spec}
+
+
 def _may(columns: Mapping[str, Any], by: Actor) -> None:
     """May `by` configure where the metric is, and where the response would act?"""
     permissions.require(by, "configure", environment=columns["environment"], service=columns["service"])
+    members = Threshold.objects.filter(pk__in=columns["members"])
+    if members and permissions.visible(by, members).count() < len(members):
+        # In the words of one that is not there: who may not see it learns nothing of it.
+        raise Invalid.of("combine.of", "names a threshold that is not there")
     if columns["target"] and columns["response"]:
         environment, service = responses.place_of(columns["response"], columns["target"])
         permissions.require(by, "configure", environment=environment, service=service)

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from monitoring import conditions
 from monitoring.actions import specs, thresholds
 from monitoring.models import AlertState, Threshold
 from portal import permissions
@@ -17,6 +18,12 @@ OURS = ("owner", "service", "environment", "active", "version", "due_at", "creat
 
 
 class ThresholdForm(ActionForm):
+    condition = forms.CharField(
+        required=False,
+        max_length=conditions.LONGEST,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="as text, in place of the fields below: rate(errors_total) / rate(requests_total) > 5% for 5m",
+    )
     baseline = forms.JSONField(
         required=False,
         help_text='for changes: {"kind": "arm", "previous_release" or "offset", "change": "ratio" or "difference"}',
@@ -32,12 +39,23 @@ class ThresholdForm(ActionForm):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        for name in ("metric", "aggregation", "operator"):
+            if name in self.fields:  # the condition may say it
+                self.fields[name].required = False
         if self.instance.pk and "baseline" in self.fields:
             self.fields["baseline"].initial = specs.of(self.instance)["baseline"]
+            self.fields["condition"].initial = specs.text(self.instance, specs.member_names([self.instance]))
 
     def act(self) -> Threshold:
         spec = dict(self.cleaned_data)
         spec["for"] = spec.pop("hold")
+        condition = spec.pop("condition")
+        if condition and "condition" in self.changed_data:
+            spec = {name: value for name, value in spec.items() if name not in conditions.FIELDS}
+            spec["condition"] = condition
+        elif self.instance.members:
+            spec = {name: value for name, value in spec.items() if name not in conditions.FIELDS}
+            spec["combine"] = specs.of(self.instance)["combine"]
         spec["flapping"] = {"transitions": spec.pop("flap_transitions"), "window": spec.pop("flap_window")}
         if self.instance.pk is None:
             return thresholds.create(spec, by=self.by)
@@ -47,10 +65,14 @@ class ThresholdForm(ActionForm):
 @admin.register(Threshold)
 class ThresholdAdmin(Admin[Threshold]):
     form = ThresholdForm
-    list_display = ("name", "metric", "operator", "warning", "error", "critical", "response", "owner", "active")
+    list_display = ("name", "asks", "response", "owner", "active")
     list_filter = ("active", "environment", "service")
     list_select_related = ("environment", "service")
     search_fields = ("name", "metric", "owner")
+
+    @admin.display(description="condition")
+    def asks(self, threshold: Threshold) -> str:
+        return specs.text(threshold)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Threshold]:
         return permissions.visible(request.user, super().get_queryset(request))  # type: ignore[arg-type]
@@ -66,7 +88,7 @@ class ThresholdAdmin(Admin[Threshold]):
         own = ThresholdForm.Meta.fields
         if obj and not self.has_change_permission(request, obj):
             return (*own, "baseline_kind", "baseline_change", "baseline_labels", "baseline_seconds", *OURS)
-        return (*own, "baseline", *(OURS if obj else ()))
+        return ("name", "condition", *own[1:], "baseline", *(OURS if obj else ()))
 
     @button("Remove", asks_reason=True, danger=True, shown=lambda threshold: threshold.active)
     def remove(self, request: HttpRequest, thing: Threshold, because: str) -> str:

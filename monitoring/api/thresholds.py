@@ -12,10 +12,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from monitoring import conditions
 from monitoring.actions import specs, thresholds
 from monitoring.api.choosing import chosen
-from monitoring.judging import OPERATORS, Change, Level, Phase
-from monitoring.models import AlertState, Threshold
+from monitoring.judging import OPERATORS, Change, Phase
+from monitoring.models import Alert, AlertState, Threshold
 from portal import permissions
 from portal.drf import DoorSet, Serializer
 from portal.errors import Invalid
@@ -58,11 +59,19 @@ class FlappingShape(Serializer):
     window = serializers.IntegerField(required=False, min_value=1, max_value=specs.DAY)
 
 
+class CombineShape(Serializer):
+    of = serializers.ListField(
+        child=serializers.IntegerField(min_value=1, max_value=2**62), min_length=2, max_length=specs.MOST_MEMBERS
+    )
+    need = serializers.IntegerField(required=False, min_value=1, help_text="so many of them; left out: all")
+    level = serializers.ChoiceField(Alert.Level.choices, required=False)
+
+
 class StateShape(Serializer):
     """Where the judge stands: the alert's phase, and the verdict as it was when it last changed."""
 
     phase = serializers.ChoiceField([one.value for one in Phase])
-    level = serializers.ChoiceField([one.value for one in Level], allow_null=True)
+    level = serializers.ChoiceField(Alert.Level.choices, allow_null=True)
     outcome = serializers.ChoiceField([one.value for one in Outcome])
     reason = serializers.CharField()
     value = serializers.FloatField(allow_null=True)
@@ -72,11 +81,14 @@ class StateShape(Serializer):
 class ThresholdShape(Serializer):
     id = serializers.IntegerField(read_only=True)
     name = serializers.CharField(max_length=200)
-    metric = serializers.CharField(max_length=200)
+    condition = serializers.CharField(
+        max_length=conditions.LONGEST, required=False, help_text="the same as text, in place of the fields"
+    )
+    metric = serializers.CharField(max_length=200, required=False, allow_null=True, help_text="null: a combination")
     denominator = serializers.CharField(max_length=200, required=False, allow_null=True)
     matchers = serializers.DictField(child=serializers.CharField(max_length=200), required=False)
     aggregation = serializers.RegexField(f"^{specs.AGGREGATION}$", required=False)
-    operator = serializers.ChoiceField(OPERATORS)
+    operator = serializers.ChoiceField(OPERATORS, required=False)
     warning = serializers.FloatField(required=False, allow_null=True)
     error = serializers.FloatField(required=False, allow_null=True)
     critical = serializers.FloatField(required=False, allow_null=True)
@@ -89,6 +101,7 @@ class ThresholdShape(Serializer):
     no_data = serializers.ChoiceField(Threshold.WithoutData.choices, required=False)
     on_error = serializers.ChoiceField(Threshold.WithoutData.choices, required=False, allow_null=True)
     flapping = FlappingShape(required=False, allow_null=True)
+    combine = CombineShape(required=False, allow_null=True, help_text="thresholds of which so many have to fire")
     response = serializers.CharField(required=False, allow_null=True)
     target = serializers.RegexField(f"^{specs.TARGET}$", required=False, allow_null=True)
     owner = serializers.CharField(read_only=True, allow_null=True)
@@ -108,6 +121,7 @@ class ThresholdShape(Serializer):
     def to_representation(self, instance: Threshold) -> dict[str, Any]:
         return {
             "id": instance.pk,
+            "condition": specs.text(instance),
             **specs.of(instance),
             "owner": instance.owner or None,
             "version": instance.version,

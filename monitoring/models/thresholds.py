@@ -51,7 +51,7 @@ class Threshold(models.Model):
         OFFSET = "offset", "the same metric some time ago"
 
     name = models.CharField(max_length=200)
-    metric = models.CharField(max_length=200)
+    metric = models.CharField(max_length=200, blank=True, help_text="none of a combination")
     denominator = models.CharField(max_length=200, blank=True, help_text="a counter: the value is the quotient")
     matchers = models.JSONField(default=dict, blank=True, help_text="labels that a series must carry")
     aggregation = models.CharField(max_length=20)
@@ -81,6 +81,8 @@ class Threshold(models.Model):
     flap_window = models.PositiveIntegerField(default=1800, help_text="seconds")
     response = models.CharField(max_length=100, blank=True)
     target = models.CharField(max_length=200, blank=True, help_text='"deployment:42"; empty: the service of the labels')
+    # Of a combination: its value is how many of these fire, its bound how many it takes; it has no metric.
+    members = ArrayField(models.BigIntegerField(), default=list, blank=True, editable=False)
     owner = models.CharField(max_length=200, blank=True, editable=False, help_text="who made it and takes it away")
     service = models.ForeignKey(
         Service, models.PROTECT, null=True, blank=True, related_name="thresholds", editable=False
@@ -107,6 +109,7 @@ class Threshold(models.Model):
                 name="thresholds_of_a_denominator",
             ),
             models.Index(fields=("owner",), condition=~Q(owner=""), name="thresholds_of_an_owner"),
+            models.Index(fields=("id",), condition=Q(active=True) & ~Q(members=[]), name="combined_thresholds"),
         ]
         constraints = [
             models.CheckConstraint(

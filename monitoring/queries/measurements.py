@@ -11,7 +11,7 @@ from django.db import connection
 
 from monitoring.judging import LEVELS, Change, Condition, Measurement, NoData, duration
 from monitoring.models import Metric, Threshold
-from monitoring.queries import statements
+from monitoring.queries import combinations, statements
 from monitoring.queries.windows import Aggregate, Window, aggregates
 from portal.models import Environment, Service
 
@@ -69,6 +69,15 @@ class _Sides:
 
 def measure(thresholds: Sequence[Threshold], *, now: datetime) -> dict[int, Look]:
     """A look at each of the thresholds, by id."""
+    combined = [threshold for threshold in thresholds if threshold.members]
+    looks = {
+        threshold.pk: Look(_condition(threshold, "", {}), Measurement(None, members=members))
+        for threshold, members in combinations.standings(combined)
+    }
+    return looks | _measured([threshold for threshold in thresholds if not threshold.members], now=now)
+
+
+def _measured(thresholds: Sequence[Threshold], *, now: datetime) -> dict[int, Look]:
     arms = _arms([threshold for threshold in thresholds if _needs_arms(threshold)])
     sides = {threshold.pk: _sides(threshold, arms.get(threshold.pk, []), now) for threshold in thresholds}
     windows = [window for one in sides.values() for window in (one.here, one.there) if window is not None]

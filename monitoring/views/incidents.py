@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from monitoring.actions import incidents
+from monitoring.actions import incidents, specs
 from monitoring.models import Alert, Incident, Severity
 from monitoring.models.incidents import OPEN
 from monitoring.views import words
@@ -150,12 +150,18 @@ def verbs(incident: Incident, who: User) -> list[Verb]:
 
 
 def _state(request: HttpRequest, incident: Incident) -> dict[str, Any]:
-    alerts = incident.alerts.select_related("threshold").order_by("status", "-id")
+    alerts = list(incident.alerts.select_related("threshold").order_by("status", "-id"))
+    names = specs.member_names([alert.threshold for alert in alerts])
     return {
         "incident": incident,
         "verbs": verbs(incident, person(request)),
         "alerts": [
-            (alert, words.value(alert.threshold, alert.value), words.bound(alert.threshold, alert.level))
+            (
+                alert,
+                words.value(alert.threshold, alert.value),
+                words.bound(alert.threshold, alert.level),
+                specs.text(alert.threshold, names),
+            )
             for alert in alerts
         ],
         "runs": incident.runs.all(),

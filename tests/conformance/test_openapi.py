@@ -210,6 +210,8 @@ def _monitoring(walk: Walk) -> None:
     walk("PUT", "thresholds/{id}/", threshold | {"error": 9}, id=made_["id"])
     walk("PATCH", "thresholds/{id}/", {"error": 8}, id=made_["id"])
     gone = walk("POST", "thresholds/", threshold | {"name": "gone"})
+    walk("POST", "thresholds/", {"name": "worded", "condition": "p95(latency) > 3 for 5m"})
+    walk("POST", "thresholds/", {"name": "both", "combine": {"of": [made_["id"], gone["id"]], "need": 2}})
     walk("DELETE", "thresholds/{id}/", id=gone["id"])
 
 

@@ -76,6 +76,8 @@ def test_the_defaults_are_sensible(call: Caller) -> None:
         "false_share": None,
         "response": None,
         "target": None,
+        "combine": None,
+        "condition": "mean(m) > 1",
         "owner": None,
         "version": 1,
         "state": None,
@@ -85,14 +87,21 @@ def test_the_defaults_are_sensible(call: Caller) -> None:
 def test_what_was_read_can_be_put_back(call: Caller) -> None:
     made = call.post("thresholds/", WHOLE)[1]
     status, put = call("PUT", f"thresholds/{made['id']}/", {**made, "error": 0.03})
-    assert (status, put) == (200, {**made, "error": 0.03, "version": 2})
+    text = made["condition"].replace("2% error", "3% error")
+    assert (status, put) == (200, {**made, "error": 0.03, "condition": text, "version": 2})
+    back = made["condition"].replace("2% error", "4% error")
+    status, put = call("PUT", f"thresholds/{made['id']}/", {**put, "condition": back})
+    assert (status, put["error"], put["window"]) == (200, 0.04, 120)
 
 
 def test_a_patch_changes_what_it_names_and_a_put_resets_the_rest(call: Caller) -> None:
     made = call.post("thresholds/", WHOLE)[1]
     status, patched = call("PATCH", f"thresholds/{made['id']}/", {"clear": None, "for": 1, "baseline": None})
     assert status == 200
-    assert patched == {**made, "clear": None, "for": 1, "baseline": None, "version": 2}
+    assert "vs arm" not in patched["condition"]
+    assert patched == {**made, "clear": None, "for": 1, "baseline": None, "version": 2} | {
+        "condition": patched["condition"]
+    }
     status, put = call("PUT", f"thresholds/{made['id']}/", LEAST)
     assert (put["for"], put["matchers"], put["response"], put["min_count"]) == (0, {}, None, 1)
 
