@@ -76,7 +76,7 @@ def test_every_page_is_drawn_without_an_error_and_fits(made: World) -> None:
             _photograph(stranger, "login", phone)
             dana = browser.seat("dana", phone=phone)
             for name, address in addresses.items():
-                answer = dana.goto(web.url + address, wait_until="networkidle")
+                answer = dana.goto(web.url + address)
                 assert answer is not None
                 assert answer.status == 200, address
                 expect(dana.locator("h1, h2").first).to_be_visible()
