@@ -25,6 +25,10 @@ def _may_silence(person: User, what: str | None) -> bool:
     return _one(Silence.objects.all(), person, what)
 
 
+def _may_rota(person: User, what: str | None) -> bool:
+    return permissions.can(person, "view", environment=permissions.ANY, service=permissions.ANY)
+
+
 def _one(rows: "QuerySet[Any]", person: User, what: str | None) -> bool:
     """All of them, or the one with this id: only those who see anything, and see that one."""
     if not permissions.can(person, "view", environment=permissions.ANY, service=permissions.ANY):
@@ -36,3 +40,4 @@ live.topic("incidents", may=_may_incident)
 live.topic("alerts", may=_may_alert)
 live.topic("thresholds", may=_may_threshold)
 live.topic("silences", may=_may_silence)
+live.topic("rotas", may=_may_rota)

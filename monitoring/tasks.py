@@ -4,6 +4,7 @@ from monitoring.actions import (
     alerts,
     cumulative,
     digest,
+    escalations,
     events,
     exposures,
     judging,
@@ -61,3 +62,8 @@ def tell_held() -> int:
 @jobs.sweep("monitoring.keep_status_page", every=5.0)
 def keep_status_page() -> int:
     return statuspage.keep()
+
+
+@jobs.sweep("monitoring.escalate", every=1.0)
+def escalate() -> int:
+    return escalations.run_due()

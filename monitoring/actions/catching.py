@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from monitoring.actions import notices, responses, timeline
+from monitoring.actions import escalations, notices, responses, timeline
 from monitoring.judging import LEVELS, Level
 from monitoring.models import Alert, Incident, IncidentDefinition, Severity, Threshold
 from monitoring.models.incidents import BUILT_IN, OPEN
@@ -32,7 +32,7 @@ def definitions() -> list[IncidentDefinition]:
     built_in, _ = IncidentDefinition.objects.get_or_create(
         key=BUILT_IN, defaults={"name": "Threshold crossed", "rank": IncidentDefinition.LAST}
     )
-    return [*found.prefetch_related("thresholds"), built_in]
+    return [*found.select_related("escalation").prefetch_related("thresholds"), built_in]
 
 
 def place_for(
@@ -79,6 +79,7 @@ def take_in(
             timeline.write(incident, "held", f"nobody is told: {alert.held_because}", by=BY, data=data)
         else:
             notices.tell(incident, "opened", f"{incident.title}: {alert.reason}")
+        escalations.begin(incident, quiet=quiet)
     else:
         kind = "alert.raised" if alert.incident_id == incident.pk and not is_new else "alert.joined"
         timeline.write(incident, kind, f"{threshold.name} is {alert.level}: {alert.reason}", by=BY, data=data)
@@ -100,6 +101,8 @@ def tell_at_last(alert: Alert, incident: Incident, *, because: str) -> None:
         notices.tell(incident, "raised", f"{incident.title}: {text}", again=f"told:{alert.pk}:{alert.level}")
     else:
         notices.tell(incident, "opened", f"{incident.title}: {text}")
+        if incident.pages == 0 and incident.acknowledged_at is None:
+            escalations.resume(incident)
     live.announce("incidents", id=incident.pk)
 
 
@@ -112,6 +115,7 @@ def let_go(alert: Alert, incident: Incident, *, by: audit.Actor, because: str, i
     if is_evidence and incident.status in OPEN and not incident.alerts.firing().exists():
         text = "every alert of it is over"
         states.move(incident, Incident.Status.RESOLVED, by=by, because=text, resolved_at=jobs.database_now())
+        escalations.answered(incident)
         timeline.write(incident, "resolved", text, by=by)
         # Of what nobody was told, nobody is told that it is over.
         if incident.alerts.filter(told_at__isnull=False).exists():

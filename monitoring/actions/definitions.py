@@ -14,7 +14,9 @@ from portal.audit import Actor
 from portal.errors import Invalid, Refused
 
 RELATED = ("thresholds", "channels")
-PLAIN = (*("name", "active", "rank", "min_level", "matchers", "group_by", "severity", "responses", "runbook"),)
+PLAIN = (
+    *("name", "active", "rank", "min_level", "matchers", "group_by", "severity", "responses", "escalation", "runbook"),
+)
 # What the built-in definition may not be talked out of: it catches what no other does.
 FIXED = ("active", "rank", "min_level", "matchers", "thresholds")
 MOST_NAMES = 20
@@ -64,6 +66,7 @@ def delete(definition: IncidentDefinition, *, by: Actor, because: str = "") -> N
 def shown(definition: IncidentDefinition) -> dict[str, Any]:
     """Its fields as plain values, threshold ids and channel names included."""
     return {name: getattr(definition, name) for name in PLAIN} | {
+        "escalation": definition.escalation.key if definition.escalation else None,
         "thresholds": sorted(one.pk for one in definition.thresholds.all()),
         "channels": sorted(one.name for one in definition.channels.all()),
     }

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 from django.db import transaction
 
-from monitoring.actions import alerts, notices, timeline
+from monitoring.actions import alerts, escalations, notices, timeline
 from monitoring.models import Incident, IncidentDefinition, Severity
 from monitoring.models.incidents import OPEN
 from portal import audit, jobs, live, permissions, states
@@ -41,16 +41,25 @@ def open_by_hand(
         audit.record("incident.opened", incident, by=by, after={"severity": severity}, because=description)
         timeline.write(incident, "opened", title, by=by)
         notices.tell(incident, "opened", title)
+        escalations.begin(incident)
         live.announce("incidents", id=incident.pk)
     return incident
 
 
 def acknowledge(incident: Incident, *, by: Actor, because: str = "") -> None:
-    """Somebody is on it. One that was mitigated before anybody came stays mitigated, and says who came."""
+    """Somebody is on it: nobody further is called. One that was mitigated before anybody came stays mitigated.
+
+    Again by whoever was asked whether they are still on it: they are.
+    """
     _may(incident, by)
     with transaction.atomic():
         _lock(incident)
         if incident.acknowledged_at is not None and incident.status in OPEN:
+            if incident.reminded_at is not None:
+                escalations.answered(incident)
+                audit.record("incident.confirmed", incident, by=by, because=because)
+                timeline.write(incident, "confirmed", _with(f"{audit.describe(by)} is on it", because), by=by)
+                live.announce("incidents", id=incident.pk)
             return
         now, name = jobs.database_now(), audit.describe(by)
         if incident.status == Incident.Status.MITIGATED:
@@ -66,11 +75,15 @@ def acknowledge(incident: Incident, *, by: Actor, because: str = "") -> None:
                 acknowledged_at=now,
                 acknowledged_by=name,
             )
+        escalations.answered(incident)
         _say(incident, "acknowledged", f"acknowledged by {name}", because, by)
 
 
 def escalate(incident: Incident, *, by: Actor, because: str = "", severity: str | None = None) -> None:
-    """Worse than thought, or nobody answers: one severity up (or to the one named), and everybody is told once more."""
+    """Worse than thought, or nobody answers: one severity up (or to the one named), and everybody is told once more.
+
+    With an escalation policy its next step is taken at once.
+    """
     _may(incident, by)
     with transaction.atomic():
         _lock(incident)
@@ -89,6 +102,7 @@ def escalate(incident: Incident, *, by: Actor, because: str = "", severity: str 
             because=because,
         )
         text = f"escalated to {incident.severity} by {audit.describe(by)}"
+        escalations.hasten(incident)
         _say(incident, "escalated", text, because, by, again=str(incident.escalations))
 
 
@@ -98,6 +112,8 @@ def mitigate(incident: Incident, *, by: Actor, because: str = "") -> None:
     with transaction.atomic():
         now = jobs.database_now()
         if states.move(incident, Incident.Status.MITIGATED, by=by, because=because, mitigated_at=now):
+            # Whoever says so has come.
+            escalations.answered(incident)
             _say(incident, "mitigated", f"mitigated by {audit.describe(by)}", because, by)
 
 
@@ -107,6 +123,7 @@ def resolve(incident: Incident, *, by: Actor, because: str = "") -> None:
     with transaction.atomic():
         if not states.move(incident, Incident.Status.RESOLVED, by=by, because=because, resolved_at=jobs.database_now()):
             return
+        escalations.answered(incident)
         name = audit.describe(by)
         ended = alerts.end_of_incident(incident, by=by, because=f"resolved by {name} with incident {incident.pk}")
         text = f"resolved by {name}"

@@ -2,6 +2,7 @@
 
 from monitoring.admin import (
     alerts,
+    escalation,
     events,
     incidents,
     metrics,
@@ -14,6 +15,7 @@ from monitoring.admin import (
 
 __all__ = [
     "alerts",
+    "escalation",
     "events",
     "incidents",
     "metrics",

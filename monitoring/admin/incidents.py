@@ -22,7 +22,7 @@ class DefinitionForm(ActionForm):
         model = IncidentDefinition
         fields = (
             "key", "name", "active", "rank", "min_level", "matchers", "thresholds", "group_by", "severity",
-            "responses", "channels", "runbook",
+            "responses", "channels", "escalation", "runbook",
         )  # fmt: skip
 
     def act(self) -> IncidentDefinition:

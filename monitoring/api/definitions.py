@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from monitoring.actions import definitions
-from monitoring.models import Channel, IncidentDefinition, Severity, Threshold
+from monitoring.models import Channel, EscalationPolicy, IncidentDefinition, Severity, Threshold
 from portal import permissions
 from portal.drf import DoorSet, Serializer
 from portal.models import KEY_PATTERN
@@ -33,6 +33,9 @@ class DefinitionChange(Serializer):
     responses = serializers.ListField(child=serializers.CharField(max_length=100), required=False, max_length=20)
     channels = serializers.SlugRelatedField(
         "name", queryset=Channel.objects.all(), many=True, required=False, help_text="their names"
+    )
+    escalation = serializers.SlugRelatedField(
+        "key", queryset=EscalationPolicy.objects.all(), required=False, allow_null=True
     )
     runbook = serializers.CharField(max_length=10_000, required=False, allow_blank=True)
 
@@ -73,4 +76,4 @@ class Definitions(DoorSet):
 
     def _seen(self) -> Any:
         permissions.require(self.by, "view", environment=permissions.ANY, service=permissions.ANY)
-        return IncidentDefinition.objects.prefetch_related("thresholds", "channels")
+        return IncidentDefinition.objects.select_related("escalation").prefetch_related("thresholds", "channels")

@@ -2,6 +2,7 @@
 
 from monitoring.models.alerts import Alert
 from monitoring.models.cumulative import Standing
+from monitoring.models.escalation import EscalationPolicy, Rota, RotaOverride
 from monitoring.models.events import Event, Exposure
 from monitoring.models.incidents import Incident, IncidentDefinition, ResponseRun, Severity, TimelineEntry
 from monitoring.models.metrics import DirtyBucket, HourRollup, Metric, MinuteRollup, Sample, Series
@@ -21,6 +22,7 @@ __all__ = [
     "CountedBatch",
     "DirtyBucket",
     "DueThreshold",
+    "EscalationPolicy",
     "Event",
     "Exposure",
     "HookReceipt",
@@ -35,6 +37,8 @@ __all__ = [
     "OutboxMessage",
     "Rejection",
     "ResponseRun",
+    "Rota",
+    "RotaOverride",
     "Sample",
     "Series",
     "Severity",

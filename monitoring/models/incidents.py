@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from monitoring.models.escalation import EscalationPolicy
 from monitoring.models.notifications import Channel
 from monitoring.models.thresholds import Threshold
 from portal.models import Environment, Service, User, key_validator
@@ -44,6 +45,14 @@ class IncidentDefinition(models.Model):
     severity = models.CharField(max_length=4, choices=Severity, blank=True, help_text="empty: by the alert's level")
     responses = ArrayField(models.CharField(max_length=100), default=list, blank=True)
     channels = models.ManyToManyField(Channel, blank=True, related_name="definitions")
+    escalation = models.ForeignKey(
+        EscalationPolicy,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="definitions",
+        help_text="whom it calls until one answers; empty: the default policy",
+    )
     runbook = models.TextField(blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -73,7 +82,8 @@ class Incident(models.Model):
 
     MOVES: ClassVar[dict[str, set[str]]] = {
         Status.TRIGGERED: {Status.ACKNOWLEDGED, Status.MITIGATED, Status.RESOLVED},
-        Status.ACKNOWLEDGED: {Status.MITIGATED, Status.RESOLVED},
+        # Back: whoever took it was asked whether they are still on it, and did not answer.
+        Status.ACKNOWLEDGED: {Status.TRIGGERED, Status.MITIGATED, Status.RESOLVED},
         Status.MITIGATED: {Status.RESOLVED},
         Status.RESOLVED: {Status.CLOSED},
         Status.CLOSED: set(),
@@ -100,6 +110,15 @@ class Incident(models.Model):
     resolved_at = models.DateTimeField(null=True, editable=False)
     closed_at = models.DateTimeField(null=True, editable=False)
     entries = models.PositiveIntegerField(default=0, editable=False, help_text="the timeline's last number")
+    policy = models.JSONField(default=dict, editable=False, help_text="the escalation policy as it was at opening")
+    step = models.PositiveSmallIntegerField(default=0, editable=False, help_text="of the policy: the next one's place")
+    lap = models.PositiveSmallIntegerField(default=0, editable=False, help_text="how often the policy began anew")
+    pages = models.PositiveIntegerField(default=0, editable=False, help_text="steps taken")
+    next_page_at = models.DateTimeField(null=True, editable=False, help_text="when the next step is due")
+    remind_at = models.DateTimeField(
+        null=True, editable=False, help_text="when whoever took it is asked, or has not answered"
+    )
+    reminded_at = models.DateTimeField(null=True, editable=False)
 
     objects = IncidentQuerySet.as_manager()
 
@@ -107,6 +126,8 @@ class Incident(models.Model):
         ordering = ("-id",)
         indexes = [
             models.Index(fields=("status", "-id"), name="incidents_by_status"),
+            models.Index(fields=("next_page_at",), condition=Q(next_page_at__isnull=False), name="incidents_to_page"),
+            models.Index(fields=("remind_at",), condition=Q(remind_at__isnull=False), name="incidents_to_remind"),
         ]
         constraints = [
             models.UniqueConstraint(

@@ -137,6 +137,8 @@ def verbs(incident: Incident, who: User) -> list[Verb]:
     if incident.status in OPEN:
         if incident.acknowledged_at is None:
             found.append(Verb("acknowledge", "Acknowledge", "primary", "none", why_not=why_not))
+        elif incident.reminded_at is not None:
+            found.append(Verb("acknowledge", "Still on it", "primary", "none", why_not=why_not))
         note = "One severity up, and everybody is told once more."
         found.append(Verb("escalate", "Escalate", note=note, why_not=why_not))
         if incident.status != Status.MITIGATED:

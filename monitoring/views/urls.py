@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from monitoring.views import incidents, rejections, statuspage
+from monitoring.views import incidents, on_call, rejections, statuspage
 
 urlpatterns = [
     path("status/", statuspage.page, name="status-page"),
@@ -11,6 +11,9 @@ urlpatterns = [
     path("status/history.rss", statuspage.history, {"form": "rss"}, name="status-rss"),
     path("status/history.atom", statuspage.history, {"form": "atom"}, name="status-atom"),
     path("rejections/", rejections.index, name="rejections"),
+    path("on-call/", on_call.index, name="on-call"),
+    path("on-call/overrides/<int:pk>/take-back/", on_call.take_back, name="on-call-take-back"),
+    path("on-call/<str:key>/stand-in/", on_call.stand_in, name="on-call-stand-in"),
     path("incidents/", incidents.index, name="incidents"),
     path("incidents/<int:pk>/", incidents.detail, name="incident"),
     path("incidents/<int:pk>/parts/<slug:name>/", incidents.part, name="incident-part"),

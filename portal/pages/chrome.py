@@ -23,7 +23,7 @@ SECTIONS = (
     ("Feedback", "feedback"),
 )
 # Pages that belong to a section and have addresses of their own.
-BENEATH = {"flags": ("/segments/",)}
+BENEATH = {"flags": ("/segments/",), "incidents": ("/on-call/",)}
 
 
 @dataclass(frozen=True, slots=True)

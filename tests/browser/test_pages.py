@@ -41,6 +41,7 @@ def _addresses(made: World) -> dict[str, str]:
         "deployment": reverse("deployment", args=[made.deployments[0].pk]),
         "release": reverse("release", args=[made.releases[0].pk]),
         "incidents": reverse("incidents"),
+        "on-call": reverse("on-call"),
         "incident": reverse("incident", args=[made.incidents[0].pk]),
         "change-requests": reverse("change-requests"),
         "change-request": reverse("change-request", args=[made.requests[0].pk]),

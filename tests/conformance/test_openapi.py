@@ -90,6 +90,7 @@ def test_every_operation_answers_as_documented(portal: Journey, walk: Walk, refu
     _imports(walk)
     _monitoring(walk)
     _silences(walk)
+    _escalation(walk)
     _incidents(walk, refuser)
     _deployments(portal, walk)
     _feedback(walk)
@@ -237,6 +238,27 @@ def _silences(walk: Walk) -> None:
     walk("GET", "inhibitions/")
     walk("GET", "inhibitions/{id}/", id=made_["id"])
     walk("DELETE", "inhibitions/{id}/", id=made_["id"])
+
+
+def _escalation(walk: Walk) -> None:
+    layer = {"people": ["root"], "every": "week", "handover": "09:00", "starts_on": "2026-01-05"}
+    hours = {"days": ["mon"], "opens": "09:00", "closes": "17:00"}
+    walk("POST", "rotas/", {"key": "first", "zone": "Europe/Warsaw", "layers": [layer | {"hours": [hours]}, layer]})
+    walk("GET", "rotas/")
+    walk("GET", "rotas/{key}/", key="first")
+    walk("PATCH", "rotas/{key}/", {"name": "First"}, key="first")
+    walk("GET", "rotas/{key}/shifts/", key="first")
+    stand_in = {"person": "root", "ends_at": "2099-01-01T00:00:00Z", "comment": "swap"}
+    made_ = walk("POST", "rotas/{key}/overrides/", stand_in, key="first")
+    walk("GET", "rotas/{key}/overrides/", key="first")
+    walk("DELETE", "rotas/{key}/overrides/{id}/", key="first", id=made_["id"])
+    steps = [{"delay": 900, "people": ["root"]}, {"rotas": ["first"]}]
+    walk("POST", "escalation-policies/", {"key": "standard", "steps": steps, "remind_after": 1800})
+    walk("GET", "escalation-policies/")
+    walk("GET", "escalation-policies/{key}/", key="standard")
+    walk("PATCH", "escalation-policies/{key}/", {"repeat": 1}, key="standard")
+    walk("DELETE", "escalation-policies/{key}/", key="standard")
+    walk("DELETE", "rotas/{key}/", key="first")
 
 
 def _incidents(walk: Walk, refuser: str) -> None:

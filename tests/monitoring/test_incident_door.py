@@ -173,6 +173,7 @@ def test_a_definition_is_made_changed_and_deleted(call: Caller) -> None:
         "responses": ["roll_back"],
         "channels": ["ops"],
         "runbook": "https://example.com/runbook",
+        "escalation": None,
         "active": True,
     }
     assert call.post("incident-definitions/", body) == (201, body)

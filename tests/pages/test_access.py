@@ -8,6 +8,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from feedback.models import Entry
+from monitoring.models import Rota, RotaOverride
 from portal.models import AuditEntry, User
 from rollouts.models import Deployment, Flag, Segment
 from tests import make
@@ -94,6 +95,9 @@ def _doors(made: World) -> list[Door]:
         Door("incident-part", (incident, "state")),
         Door("incident-press", (incident, "resolve"), posts=True),
         Door("rejections", ()),
+        Door("on-call", ()),
+        Door("on-call-stand-in", (Rota.objects.order_by("pk")[0].key,), posts=True),
+        Door("on-call-take-back", (RotaOverride.objects.order_by("pk")[0].pk,), posts=True),
     ]
 
 
@@ -143,7 +147,9 @@ def test_what_one_may_not_see_is_not_there(elsewhere: User) -> None:
     made = world(1)
     eve = seats.seat(elsewhere)
     # A segment is nobody's: whoever has a role may look at it.
-    common = ("home-part", "segment", "segment-edit", "segment-delete", "segment-restore")
+    # Nor is a rota: whoever operates somewhere may swap.
+    swaps = ("on-call-stand-in", "on-call-take-back")
+    common = ("home-part", "segment", "segment-edit", "segment-delete", "segment-restore", *swaps)
     particular = [door for door in _doors(made) if door.args and door.name not in common]
     assert {door.name: status for door in particular if (status := door.knock(eve)) != 404} == {}
     for name in ("home", "deployments", "incidents", "flags"):

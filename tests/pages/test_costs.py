@@ -48,6 +48,7 @@ MOST = {
     "imports": 7,
     "release": 15,
     "incidents": 10,
+    "on-call": 12,
     "incident": 11,
     "incident-part state": 6,
     "incident-part timeline": 5,
@@ -88,6 +89,7 @@ def _addresses(made: World) -> dict[str, str]:
         "segment-edit": reverse("segment-edit", args=[segment]),
         "release": reverse("release", args=[made.releases[0].pk]),
         "incidents": reverse("incidents") + "?show=all",
+        "on-call": reverse("on-call"),
         "incident": reverse("incident", args=[incident]),
         **{f"incident-part {part}": reverse("incident-part", args=[incident, part]) for part in ("state", "timeline")},
     }

@@ -12,11 +12,13 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from feedback.actions import entries
 from monitoring.actions import (
     definitions,
+    escalation_policies,
     events,
     exposures,
     incidents,
     judging,
     rejections,
+    rotas,
     silences,
     statuspage,
     thresholds,
@@ -146,6 +148,11 @@ class World:
         once = {"name": f"maintenance {n}", "matchers": elsewhere, "ends_at": now + timedelta(hours=1)}
         silences.plan(once, by=BY)
         silences.inhibit({"name": f"rule {n}", "source": elsewhere, "target": elsewhere}, by=BY)
+        layer = {"people": [voter.username], "every": "week", "handover": "09:00", "starts_on": "2026-01-05"}
+        rota = rotas.create(f"rota-{n}", {"layers": [layer]}, by=BY)
+        rotas.stand_in(rota, voter, ends_at=now + timedelta(hours=1), by=BY, comment=f"swap {n}")
+        steps = [{"delay": 900, "people": [voter.username]}, {"delay": 900, "rotas": [rota.key]}]
+        escalation_policies.create(f"policy-{n}", {"steps": steps}, by=BY)
         rejections.note(f"scrape: service-{n}", "value: must be a number", by=BY, example="NaN")
         variable_names.change(make.environment(f"environment-{n}"), {"prefix": "FLAG_"}, by=BY)
         jobs.beat(f"sweep-{n}", cycle_ms=3, backlog=0)
