@@ -2,10 +2,12 @@
 
 import logging.config
 import os
+import warnings
 from typing import Any
 
 import django
 from celery import Celery
+from celery.platforms import SecurityWarning
 from celery.signals import beat_init, setup_logging, worker_ready
 from django.apps import apps
 from django.conf import settings
@@ -16,6 +18,9 @@ if not apps.models_ready:  # imported by celery's command line, not by PortalCon
 
 from portal.jobs import SWEEPS
 from portal.supervise import readiness
+
+# What it warns root of are messages that run code when they are read: ours are JSON, and nothing else is accepted.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 app = Celery("flightdeck")
 app.set_default()  # current in every thread, not in the importing one alone

@@ -176,9 +176,8 @@ CELERY: dict[str, Any] = {
 
 # --- Pages and files ----------------------------------------------------------------------------
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-# Files are served from where they are: a first start needs no collecting step.
+# Files are served from where they are: there is no collecting step, and no folder to collect into.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 
