@@ -7,7 +7,7 @@ from typing import Any
 
 import django
 from celery import Celery
-from celery.platforms import SecurityWarning
+from celery.exceptions import SecurityWarning
 from celery.signals import beat_init, setup_logging, worker_ready
 from django.apps import apps
 from django.conf import settings

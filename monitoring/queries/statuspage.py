@@ -67,7 +67,14 @@ class Shot:
         return INDICATORS[self.worst][0]
 
     @property
+    def is_blank(self) -> bool:
+        """Nothing is listed and nothing told: that all is well would be said of nothing."""
+        return not self.components and not self.incidents
+
+    @property
     def description(self) -> str:
+        if self.is_blank:
+            return "Nothing is listed here yet"
         return INDICATORS[self.worst][1]
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.test import Client
 
 from feedback.models import Entry
 from monitoring.models import Incident, Sample, Series, Threshold, TimelineEntry
@@ -243,3 +244,14 @@ def test_somebody_who_has_a_seats_name_keeps_it(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="dana"):
         loading.load(tmp_path)
     assert not Seat.objects.exists()
+
+
+def test_the_public_page_tells_of_the_months_outages_and_what_is_to_come(loaded: Loaded) -> None:
+    found = Client().get("/status/api/v2/summary.json").json()
+    assert found["status"]["description"] == "All Systems Operational"
+    assert [one["name"] for one in found["components"]] == ["Checkout", "Payments", "Search"]
+    assert [one["status"] for one in found["scheduled_maintenances"]] == ["scheduled"]
+    past = Client().get("/status/api/v2/incidents.json").json()["incidents"]
+    assert past
+    assert {one["status"] for one in past} == {"resolved"}
+    assert all(len(one["incident_updates"]) == 3 for one in past)

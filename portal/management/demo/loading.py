@@ -20,6 +20,7 @@ from portal.management.demo import (
     past_runs,
     past_traffic,
     present,
+    public_page,
     story,
 )
 from portal.models import Environment, Seat, Service, User
@@ -77,6 +78,7 @@ def _load() -> tuple[int, int, int, int]:
         after={"deployments": len(pasts), "samples": samples, "audit_entries": entries, "feedback": feedback},
         because=f"the month before this line is made up; its lines carry the request id {cast.MARK}",
     )
+    public_page.write(world, pasts)
     present.begin(world, told, definition)
     return len(pasts), samples, entries, feedback
 
