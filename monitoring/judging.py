@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
+from monitoring.usual import Usual, deviations
 from portal.verdicts import Outcome, Verdict
 
 
@@ -33,6 +34,7 @@ class NoData(StrEnum):
 class Change(StrEnum):
     RATIO = "ratio"
     DIFFERENCE = "difference"
+    DEVIATIONS = "deviations"  # from the usual, in standard deviations
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Condition:
     is_share: bool = False  # a quotient of two counters: printed in percent
     baseline: str = ""  # whom the value is compared with, in words; "" compares it with the bounds themselves
     change: Change = Change.RATIO
+    history: int = 0  # of a usual: so many hours must be known
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ class Measurement:
     baseline: "Measurement | None" = None
     error: str = ""  # why it could not be measured
     members: tuple[Member, ...] | None = None  # of a combination
+    spread: float = 0.0  # of a usual: how far it strays by itself
+    context: str = ""  # what it was made of, in words
 
 
 class Sight(StrEnum):
@@ -114,13 +119,16 @@ def judge(condition: Condition, measurement: Measurement) -> Reading:
         reason = f"{condition.name}: {count} {over} are too few to judge, {condition.min_count} are needed"
         return _undecided(Sight.UNCLEAR, reason)
     if not condition.baseline:
-        return _held_against(condition, value, f"{over} (n={count})", "")
+        return _held_against(condition, value, f"{over} (n={count})", measurement.context)
     other = measurement.baseline
     if other is None or other.value is None:
         return _undecided(Sight.UNCLEAR, f"{condition.name}: {condition.baseline} has no data to compare with, {over}")
     if not math.isfinite(other.value):
         return _undecided(Sight.UNCLEAR, f"{condition.name}: {other.value} of {condition.baseline} is no number")
-    if other.count < condition.min_count:
+    if other.count < condition.history:
+        known = f"{condition.name}: {condition.baseline} is known of {other.count} hours only"
+        return _undecided(Sight.UNCLEAR, f"{known}, {condition.history} are needed")
+    if not condition.history and other.count < condition.min_count:
         reason = (
             f"{condition.name}: {other.count} of {condition.baseline} {over} are too few to compare with, "
             f"{condition.min_count} are needed"
@@ -128,9 +136,10 @@ def judge(condition: Condition, measurement: Measurement) -> Reading:
         return _undecided(Sight.UNCLEAR, reason)
     here, there = figures(value, other.value, scale=_scale(condition))
     unit = _unit(condition)
-    context = f" ({here}{unit} against {there}{unit} of {condition.baseline})"
+    strays = f" ± {figures(other.spread, other.spread, scale=_scale(condition))[0]}" if condition.history else ""
+    context = f" ({here}{unit} against {there}{strays}{unit} of {condition.baseline})"
     return _held_against(
-        condition, _changed(condition, value, other.value), f"{over} (n={count}, baseline n={other.count})", context
+        condition, _changed(condition, value, other), f"{over} (n={count}, baseline n={other.count})", context
     )
 
 
@@ -153,7 +162,10 @@ def _combined(condition: Condition, members: tuple[Member, ...]) -> Reading:
     return Reading(Sight.CLEAR, verdict, None, float(len(firing)))
 
 
-def _changed(condition: Condition, value: float, baseline: float) -> float:
+def _changed(condition: Condition, value: float, other: Measurement) -> float:
+    baseline = other.value or 0.0
+    if condition.change is Change.DEVIATIONS:
+        return deviations(value, Usual(baseline, other.spread, other.count))
     if condition.change is Change.DIFFERENCE:
         return value - baseline
     if baseline == 0:
@@ -174,7 +186,7 @@ def _held_against(condition: Condition, value: float, over: str, context: str) -
         bound = next(condition.bounds[each] for each in LEVELS if each in condition.bounds)
         sign, outcome = UNMET, Outcome.PASSED
         sight = Sight.CLEAR if _past_clear(condition, value) else Sight.BETWEEN
-    scale = 1.0 if compared and condition.change is Change.RATIO else _scale(condition)
+    scale = 1.0 if compared and condition.change is not Change.DIFFERENCE else _scale(condition)
     here, there = figures(value, bound, scale=scale)
     unit = _compared_unit(condition) if compared else _unit(condition)
     by = "+" if compared and condition.change is Change.DIFFERENCE and value > 0 else ""
@@ -396,4 +408,6 @@ def _unit(condition: Condition) -> str:
 def _compared_unit(condition: Condition) -> str:
     if condition.change is Change.RATIO:
         return " ×"
+    if condition.change is Change.DEVIATIONS:
+        return " deviations"
     return " points" if _unit(condition) == " %" else _unit(condition)

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from monitoring.models import Alert, Incident, Silence, Threshold
+from monitoring.models import Alert, Incident, Silence, Slo, Threshold
 from portal import live, permissions
 from portal.models import User
 
@@ -29,6 +29,10 @@ def _may_rota(person: User, what: str | None) -> bool:
     return permissions.can(person, "view", environment=permissions.ANY, service=permissions.ANY)
 
 
+def _may_slo(person: User, what: str | None) -> bool:
+    return _one(Slo.objects.all(), person, what)
+
+
 def _one(rows: "QuerySet[Any]", person: User, what: str | None) -> bool:
     """All of them, or the one with this id: only those who see anything, and see that one."""
     if not permissions.can(person, "view", environment=permissions.ANY, service=permissions.ANY):
@@ -41,3 +45,4 @@ live.topic("alerts", may=_may_alert)
 live.topic("thresholds", may=_may_threshold)
 live.topic("silences", may=_may_silence)
 live.topic("rotas", may=_may_rota)
+live.topic("slos", may=_may_slo)

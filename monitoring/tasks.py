@@ -14,6 +14,7 @@ from monitoring.actions import (
     rejections,
     responses,
     rollups,
+    slos,
     statuspage,
 )
 from portal import jobs
@@ -67,3 +68,8 @@ def keep_status_page() -> int:
 @jobs.sweep("monitoring.escalate", every=1.0)
 def escalate() -> int:
     return escalations.run_due()
+
+
+@jobs.sweep("monitoring.keep_budgets", every=30.0)
+def keep_budgets() -> int:
+    return slos.keep_budgets()

@@ -213,6 +213,7 @@ SPECTACULAR_SETTINGS = {
         "StatusComponentStatus": "monitoring.models.StatusComponent.Status",
         "StatusIncidentStatus": "monitoring.models.StatusIncident.Status",
         "StatusIncidentKind": "monitoring.models.StatusIncident.Kind",
+        "SloKind": "monitoring.models.Slo.Kind",
         "FeedbackKind": "feedback.models.Entry.Kind",
     },
 }

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Q
 
-from monitoring import conditions, responses
+from monitoring import conditions, responses, usual
 from monitoring.actions import incoming
 from monitoring.judging import LEVELS, OPERATORS, Change, NoData
 from monitoring.models import Metric, Threshold
@@ -32,11 +32,19 @@ FLAPPING = {"transitions": 6, "window": 1800}
 MOST_TRANSITIONS = 100
 MOST_MEMBERS = 20
 ARM_LABELS = ("flag", "variant", "release")
+BASELINE_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "arm": ARM_LABELS,
+    "previous_release": ("release",),
+    "offset": ("seconds",),
+    "usual": ("season", "weeks"),
+}
+WEEK = 7 * DAY
+MOST_WEEKS = 26
 
 
 @dataclass(slots=True)
-class _Reading:
-    """The fields as they are read, and what is wrong with them."""
+class Reading:
+    """The fields of something as they are read, and what is wrong with them."""
 
     given: Mapping[str, Any]
     faults: dict[str, str] = field(default_factory=dict)
@@ -134,7 +142,7 @@ def clean(spec: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(spec, Mapping):
         raise Invalid.of("", "a threshold is an object")
     spec = _spelled_out(spec)
-    read = _Reading(spec)
+    read = Reading(spec)
     combined = spec.get("combine") is not None
     read.faults |= {str(name): "unknown field" for name in spec if name not in FIELDS}
     retention = settings.PORTAL_RAW_RETENTION_HOURS * 3600
@@ -169,7 +177,7 @@ def clean(spec: Mapping[str, Any]) -> dict[str, Any]:
     _check_bounds(read, columns)
     if combined and not columns["matchers"]:
         columns["matchers"] = _shared(columns["members"])
-    columns |= _places(read, columns["matchers"])
+    columns |= places(read, columns["matchers"])
     if read.faults:
         raise Invalid(read.faults)
     return columns
@@ -177,6 +185,11 @@ def clean(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def text(threshold: Threshold, names: Mapping[int, str] | None = None) -> str:
     """Its condition as a text that reads back to it; `names` of the thresholds that it combines."""
+    if threshold.slo_id:
+        short = threshold.short_window or threshold.window
+        factor = next(bound for level in LEVELS if (bound := getattr(threshold, level.value)) is not None)
+        over = f"{conditions.duration(threshold.window)} and {conditions.duration(short)}"
+        return f"burn rate > {factor:g} over {over}"
     return conditions.write(of(threshold), names=names)
 
 
@@ -260,14 +273,14 @@ def _written(given: Mapping[str, Any]) -> str | None:
         return None
 
 
-def _combined(read: _Reading) -> dict[str, Any]:
+def _combined(read: Reading) -> dict[str, Any]:
     """The members by name or number, and the bound of the level that they make."""
     given = read.given["combine"]
     columns: dict[str, Any] = {"members": [], "aggregation": "count", **dict.fromkeys(level.value for level in LEVELS)}
     if not isinstance(given, Mapping):
         read.faults["combine"] = 'must be an object {"of", "need"}'
         return columns
-    inner = _Reading(given)
+    inner = Reading(given)
     inner.faults |= {str(name): "unknown field" for name in given if name not in ("of", "need", "level")}
     of, level = given.get("of"), inner.choice("level", tuple(LEVELS), "error")
     if not isinstance(of, list | tuple) or not 2 <= len(of) <= MOST_MEMBERS:
@@ -286,7 +299,7 @@ def _combined(read: _Reading) -> dict[str, Any]:
     return columns
 
 
-def _members(inner: _Reading, of: Sequence[Any]) -> list[int]:
+def _members(inner: Reading, of: Sequence[Any]) -> list[int]:
     is_number = [isinstance(one, int) and not isinstance(one, bool) and 0 < one < 2**62 for one in of]
     ids = {one for one, number in zip(of, is_number, strict=True) if number}
     named = {one for one in of if isinstance(one, str) and not incoming.UNKEEPABLE.search(one)}
@@ -323,14 +336,14 @@ def _shared(members: Sequence[int]) -> dict[str, str]:
     return shared
 
 
-def _flapping(read: _Reading) -> dict[str, int]:
+def _flapping(read: Reading) -> dict[str, int]:
     given = read.given.get("flapping")
     if given is None:
         given = FLAPPING
     if not isinstance(given, Mapping):
         read.faults["flapping"] = 'must be an object {"transitions", "window"}'
         given = FLAPPING
-    inner = _Reading(given)
+    inner = Reading(given)
     inner.faults |= {str(name): "unknown field" for name in given if name not in FLAPPING}
     columns = {
         "flap_transitions": inner.whole("transitions", FLAPPING["transitions"], least=0, most=MOST_TRANSITIONS),
@@ -340,39 +353,51 @@ def _flapping(read: _Reading) -> dict[str, int]:
     return columns
 
 
-def _baseline(read: _Reading, window: int, retention: int) -> dict[str, Any]:
+def _baseline(read: Reading, window: int, retention: int) -> dict[str, Any]:
     given = read.given.get("baseline")
     none: dict[str, Any] = {
         "baseline_kind": "",
         "baseline_change": Change.RATIO,
         "baseline_labels": {},
         "baseline_seconds": None,
+        "baseline_season": "",
     }
     if given is None:
         return none
     if not isinstance(given, Mapping):
         read.faults["baseline"] = 'must be an object {"kind", "change"}'
         return none
-    inner = _Reading(given)
-    kind = inner.choice("kind", ("arm", "previous_release", "offset"), None)
-    fields = {"arm": ARM_LABELS, "previous_release": ("release",), "offset": ("seconds",)}.get(kind, ())
+    inner = Reading(given)
+    kind = inner.choice("kind", ("arm", "previous_release", "offset", "usual"), None)
+    fields = BASELINE_FIELDS.get(kind, ())
+    known = {name for names in BASELINE_FIELDS.values() for name in names}
     inner.faults |= {
-        str(name): f"has no meaning for the kind {kind}" if name in (*ARM_LABELS, "seconds") else "unknown field"
+        str(name): f"has no meaning for the kind {kind}" if name in known else "unknown field"
         for name in given
         if name not in ("kind", "change", *fields) and kind
     }
     labels = {name: given[name] for name in fields if name in ARM_LABELS and given.get(name) not in (None, "")}
     columns: dict[str, Any] = {
         "baseline_kind": kind,
-        "baseline_change": inner.choice("change", tuple(Change), Change.RATIO),
+        "baseline_change": inner.choice(
+            "change", tuple(Change), Change.DEVIATIONS if kind == "usual" else Change.RATIO
+        ),
         "baseline_labels": labels,
         "baseline_seconds": None,
+        "baseline_season": "",
     }
+    if columns["baseline_change"] == Change.DEVIATIONS and kind != "usual":
+        inner.faults.setdefault("change", "deviations are from the usual alone")
     for name, value in labels.items():
         if fault := label_fault(name, value):
             inner.faults[name] = fault
     if kind == "offset":
         columns["baseline_seconds"] = inner.whole("seconds", DAY, least=1, most=retention - window, unit="seconds")
+    elif kind == "usual":
+        season = inner.choice("season", tuple(Threshold.Season), Threshold.Season.HOUR_OF_WEEK)
+        least = usual.LEAST if season == Threshold.Season.HOUR_OF_WEEK else 1
+        weeks = inner.whole("weeks", 4, least=least, most=MOST_WEEKS, unit="weeks")
+        columns |= {"baseline_season": season, "baseline_seconds": weeks * WEEK}
     read.faults |= {f"baseline.{name}": fault for name, fault in inner.faults.items()}
     return columns
 
@@ -381,12 +406,14 @@ def _baseline_of(threshold: Threshold) -> dict[str, Any] | None:
     if not threshold.baseline_kind:
         return None
     found = {"kind": threshold.baseline_kind, "change": threshold.baseline_change, **threshold.baseline_labels}
-    if threshold.baseline_seconds is not None:
+    if threshold.baseline_kind == Threshold.Baseline.USUAL:
+        found |= {"season": threshold.baseline_season, "weeks": (threshold.baseline_seconds or 0) // WEEK}
+    elif threshold.baseline_seconds is not None:
         found["seconds"] = threshold.baseline_seconds
     return found
 
 
-def _check_bounds(read: _Reading, columns: dict[str, Any]) -> None:
+def _check_bounds(read: Reading, columns: dict[str, Any]) -> None:
     """Mild to severe in the direction of the operator, and the clear level on the healthy side of all of them."""
     bounds = [(level.value, columns[level]) for level in LEVELS if columns[level] is not None]
     if not bounds:
@@ -405,7 +432,7 @@ def _check_bounds(read: _Reading, columns: dict[str, Any]) -> None:
         read.faults.setdefault("response", "a warning alone triggers nothing: give an error or a critical bound")
 
 
-def _places(read: _Reading, matchers: Mapping[str, Any]) -> dict[str, Any]:
+def places(read: Reading, matchers: Mapping[str, Any]) -> dict[str, Any]:
     """The service and the environment that the matchers name: they decide who may touch the threshold."""
     found: dict[str, Any] = {}
     for name, model in (("service", Service), ("environment", Environment)):

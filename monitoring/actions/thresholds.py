@@ -93,12 +93,18 @@ def _lock(pk: int, by: Actor) -> Threshold:
     return threshold
 
 
+def merged(threshold: Threshold, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """All fields as they would be, were these changed."""
+    before = specs.of(threshold)
+    return _merged(before, _said_anew(threshold, before, spec))
+
+
 def _said_anew(threshold: Threshold, before: Mapping[str, Any], spec: Mapping[str, Any]) -> Mapping[str, Any]:
     """What was read is put back with a change: in the fields, or in the condition; the other is as it was."""
     condition = spec.get("condition")
     if not condition:
         return spec
-    if condition == specs.text(threshold):
+    if condition in (specs.text(threshold), specs.text(threshold, specs.member_names([threshold]))):
         return {name: value for name, value in spec.items() if name != "condition"}
     return {
         name: value

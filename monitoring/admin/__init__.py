@@ -9,6 +9,7 @@ from monitoring.admin import (
     notifications,
     rejections,
     silences,
+    slos,
     statuspage,
     thresholds,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "notifications",
     "rejections",
     "silences",
+    "slos",
     "statuspage",
     "thresholds",
 ]

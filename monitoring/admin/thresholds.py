@@ -26,7 +26,7 @@ class ThresholdForm(ActionForm):
     )
     baseline = forms.JSONField(
         required=False,
-        help_text='for changes: {"kind": "arm", "previous_release" or "offset", "change": "ratio" or "difference"}',
+        help_text='for changes: {"kind": "arm", "previous_release", "offset" or "usual", "change": "ratio"}',
     )
 
     class Meta:

@@ -46,12 +46,14 @@ IF_MATCH = OpenApiParameter("If-Match", OpenApiTypes.STR, OpenApiParameter.HEADE
 
 
 class BaselineShape(Serializer):
-    kind = serializers.ChoiceField(["arm", "previous_release", "offset"])
+    kind = serializers.ChoiceField(["arm", "previous_release", "offset", "usual"])
     change = serializers.ChoiceField([one.value for one in Change], required=False)
     flag = serializers.CharField(required=False)
     variant = serializers.CharField(required=False)
     release = serializers.CharField(required=False)
     seconds = serializers.IntegerField(required=False, min_value=1)
+    season = serializers.ChoiceField(Threshold.Season.choices, required=False, help_text="of a usual")
+    weeks = serializers.IntegerField(required=False, min_value=1, max_value=specs.MOST_WEEKS, help_text="of a usual")
 
 
 class FlappingShape(Serializer):

@@ -16,6 +16,7 @@ from monitoring.api import (
     rejections,
     samples,
     silences,
+    slos,
     statuspage,
     thresholds,
 )
@@ -43,6 +44,9 @@ urlpatterns: list[URLPattern] = [
     path("maintenance/<int:pk>/", silences.MaintenanceWindows.as_view({"get": "retrieve", "delete": "destroy"})),
     path("inhibitions/", silences.Inhibitions.as_view({"get": "list", "post": "create"})),
     path("inhibitions/<int:pk>/", silences.Inhibitions.as_view({"get": "retrieve", "delete": "destroy"})),
+    path("slos/", slos.Slos.as_view({"get": "list", "post": "create"})),
+    path("slos/<str:key>/", slos.Slos.as_view({"get": "retrieve", "patch": "change", "delete": "destroy"})),
+    path("slos/<str:key>/budget/", slos.Slos.as_view({"get": "budget"})),
     path("incidents/", incidents.Incidents.as_view({"get": "list", "post": "create"})),
     path("incidents/<int:pk>/", incidents.Incidents.as_view({"get": "retrieve"})),
     *(path(f"incidents/<int:pk>/{verb}/", incidents.Incidents.as_view({"post": verb})) for verb in VERBS),

@@ -10,6 +10,7 @@ from monitoring.models.notifications import Channel, ChannelThread, HookReceipt,
 from monitoring.models.observations import Observation
 from monitoring.models.rejections import Rejection
 from monitoring.models.silences import InhibitionRule, MaintenanceWindow, Silence
+from monitoring.models.slos import Slo
 from monitoring.models.statuspage import StatusComponent, StatusIncident, StatusUpdate
 from monitoring.models.thresholds import AlertState, DueThreshold, Threshold
 from monitoring.models.usage import CountedBatch, VariantCount, VariantUse
@@ -43,6 +44,7 @@ __all__ = [
     "Series",
     "Severity",
     "Silence",
+    "Slo",
     "Standing",
     "StatusComponent",
     "StatusIncident",

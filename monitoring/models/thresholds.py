@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from monitoring.judging import Change, Level, NoData, Phase, Reading, State
+from monitoring.models.slos import Slo
 from portal.models import Environment, Service
 
 
@@ -49,6 +50,11 @@ class Threshold(models.Model):
         ARM = "arm", "another arm of the flag or release"
         PREVIOUS_RELEASE = "previous_release", "the release before"
         OFFSET = "offset", "the same metric some time ago"
+        USUAL = "usual", "what is usual for this hour"
+
+    class Season(models.TextChoices):
+        HOUR_OF_WEEK = "hour_of_week", "the same hour of the same day of the week"
+        HOUR_OF_DAY = "hour_of_day", "the same hour of every day"
 
     name = models.CharField(max_length=200)
     metric = models.CharField(max_length=200, blank=True, help_text="none of a combination")
@@ -70,7 +76,8 @@ class Threshold(models.Model):
         max_length=20, choices=[(one.value, one.value) for one in Change], default=Change.RATIO.value
     )
     baseline_labels = models.JSONField(default=dict, blank=True, help_text="the labels by which the baseline differs")
-    baseline_seconds = models.PositiveIntegerField(null=True, blank=True, help_text="how long ago")
+    baseline_seconds = models.PositiveIntegerField(null=True, blank=True, help_text="how long ago, or how far back")
+    baseline_season = models.CharField(max_length=20, choices=Season, blank=True, default="")
     no_data = models.CharField(max_length=10, choices=WithoutData, default=NoData.KEEP.value)
     on_error = models.CharField(
         max_length=10, choices=WithoutData, blank=True, default="", help_text="empty: as without data, but never ok"
@@ -83,6 +90,9 @@ class Threshold(models.Model):
     target = models.CharField(max_length=200, blank=True, help_text='"deployment:42"; empty: the service of the labels')
     # Of a combination: its value is how many of these fire, its bound how many it takes; it has no metric.
     members = ArrayField(models.BigIntegerField(), default=list, blank=True, editable=False)
+    # Of an objective: its value is the burn rate, over the window and over the short one, whichever is less.
+    slo = models.ForeignKey(Slo, models.PROTECT, null=True, related_name="thresholds", editable=False)
+    short_window = models.PositiveIntegerField(null=True, editable=False)
     owner = models.CharField(max_length=200, blank=True, editable=False, help_text="who made it and takes it away")
     service = models.ForeignKey(
         Service, models.PROTECT, null=True, blank=True, related_name="thresholds", editable=False

@@ -11,7 +11,7 @@ from django.db import connection
 
 from monitoring.judging import LEVELS, Change, Condition, Measurement, NoData, duration
 from monitoring.models import Metric, Threshold
-from monitoring.queries import combinations, statements
+from monitoring.queries import combinations, indicators, statements, usuals
 from monitoring.queries.windows import Aggregate, Window, aggregates
 from portal.models import Environment, Service
 
@@ -71,10 +71,15 @@ def measure(thresholds: Sequence[Threshold], *, now: datetime) -> dict[int, Look
     """A look at each of the thresholds, by id."""
     combined = [threshold for threshold in thresholds if threshold.members]
     looks = {
-        threshold.pk: Look(_condition(threshold, "", {}), Measurement(None, members=members))
+        threshold.pk: Look(condition_of(threshold, "", {}), Measurement(None, members=members))
         for threshold, members in combinations.standings(combined)
     }
-    return looks | _measured([threshold for threshold in thresholds if not threshold.members], now=now)
+    burning = [threshold for threshold in thresholds if threshold.slo_id]
+    if burning:
+        found = indicators.burns(burning, now=now)
+        looks |= {one.pk: Look(condition_of(one, "", {"": "×"}), found[one.pk]) for one in burning}
+    plain = [threshold for threshold in thresholds if not threshold.members and not threshold.slo_id]
+    return looks | _measured(plain, now=now)
 
 
 def _measured(thresholds: Sequence[Threshold], *, now: datetime) -> dict[int, Look]:
@@ -82,14 +87,20 @@ def _measured(thresholds: Sequence[Threshold], *, now: datetime) -> dict[int, Lo
     sides = {threshold.pk: _sides(threshold, arms.get(threshold.pk, []), now) for threshold in thresholds}
     windows = [window for one in sides.values() for window in (one.here, one.there) if window is not None]
     answers = iter(aggregates(windows, now=now))
-    units = _units(thresholds)
+    habits = usuals.measure([one for one in thresholds if one.baseline_kind == Threshold.Baseline.USUAL], now=now)
+    units = units_of(thresholds)
     looks: dict[int, Look] = {}
     for threshold in thresholds:
         side = sides[threshold.pk]
         here = _measurement(next(answers)[0])
         if side.there is not None:
             here = replace(here, baseline=_measurement(next(answers)[0]))
-        looks[threshold.pk] = Look(_condition(threshold, side.words, units), here)
+        condition = condition_of(threshold, side.words, units)
+        if threshold.pk in habits:
+            habit = habits[threshold.pk]
+            here = replace(here, baseline=habit.measurement)
+            condition = replace(condition, baseline=habit.words, history=habit.needed)
+        looks[threshold.pk] = Look(condition, here)
     return looks
 
 
@@ -120,7 +131,8 @@ def _the_only(found: Sequence[int | None], things: Mapping[int, M]) -> M | None:
     return things.get(found[0] or 0) if len(found) == 1 else None
 
 
-def _condition(threshold: Threshold, baseline: str, units: Mapping[str, str]) -> Condition:
+def condition_of(threshold: Threshold, baseline: str, units: Mapping[str, str]) -> Condition:
+    """What the threshold asks; `units` of its metrics."""
     unit = units.get(threshold.metric, "")
     if threshold.aggregation == "rate" and not threshold.denominator:
         unit = f"{unit}/s"
@@ -242,6 +254,7 @@ def _arms(thresholds: Sequence[Threshold]) -> dict[int, list[_Arm]]:
     return found
 
 
-def _units(thresholds: Sequence[Threshold]) -> dict[str, str]:
+def units_of(thresholds: Sequence[Threshold]) -> dict[str, str]:
+    """The units of the metrics that these are about, by name."""
     names = {name for one in thresholds for name in (one.metric, one.denominator) if name}
     return dict(Metric.objects.filter(name__in=names).values_list("name", "unit"))

@@ -1,7 +1,7 @@
 """What series came to over any stretch of time: read from hours and minutes, and from samples what is newer."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -31,6 +31,13 @@ SELECT w.id, r.samples, r.count, r.total, r.squares, r.low, r.high, r.first, r.l
 FROM unnest(%(ids)s::int8[]) AS w(id) CROSS JOIN LATERAL (
     SELECT * FROM {table} r WHERE r.series_id = w.id AND r.time >= %(since)s AND r.time < %(until)s
     ORDER BY r.time OFFSET 0
+) r"""
+AT_HOURS = """
+SELECT w.id, r.samples, r.count, r.total, r.squares, r.low, r.high, r.first, r.last, r.first_time, r.last_time,
+    r.increase, r.histogram, r.time
+FROM unnest(%(ids)s::int8[]) AS w(id) CROSS JOIN LATERAL (
+    SELECT * FROM monitoring_hourrollup r WHERE r.series_id = w.id AND r.time = ANY(%(times)s::timestamptz[])
+    AND r.time >= %(since)s AND r.time <= %(until)s OFFSET 0
 ) r"""
 # Each step's rows merged; without squares and histograms, which few ask for.
 BINNED = f"""
@@ -131,6 +138,29 @@ def chart(
     return Chart(lines, step, resolution)
 
 
+def bins(
+    series: Collection[int],
+    *,
+    since: datetime,
+    until: datetime,
+    step: timedelta,
+    now: datetime,
+    distributions: bool = False,
+) -> dict[datetime, Summary]:
+    """What all series together came to in each step of [since, until), from minutes or hours; the step's start first.
+
+    A step is a whole number of minutes. One without a sample is left out.
+    """
+    resolution = _fitting(since, step, now)
+    since = floor(since, resolution or MINUTE)
+    parts: dict[datetime, list[Summary]] = defaultdict(list)
+    for stretch in _stretches(resolution, since, until, now):
+        some = _whole(stretch, series) if distributions else _binned(stretch, series, step, since)
+        for _, time, summary in some:
+            parts[since + (time - since) // step * step].append(summary)
+    return {time: made for time, some in sorted(parts.items()) if (made := summaries.merge(some)) is not None}
+
+
 def whole(series: Collection[int], *, since: datetime, until: datetime, now: datetime) -> dict[int, Summary]:
     """What each series came to over [since, until): hours, minutes at the edges, samples for what is newest.
 
@@ -152,6 +182,16 @@ def read(
     for id_, _, summary in _rows(Stretch(resolution, since, until), series, distributions=distributions):
         found[id_].append(summary)
     return found
+
+
+def at_hours(series: Collection[int], times: Sequence[datetime]) -> dict[tuple[int, datetime], Summary]:
+    """The hours of these series that begin at these times; one that is not there is left out."""
+    if not series or not times:
+        return {}
+    asked: dict[str, Any] = {"ids": list(series), "times": list(times), "since": min(times), "until": max(times)}
+    with connection.cursor() as cursor:
+        cursor.execute(AT_HOURS, asked)
+        return {(row[0], row[-1]): _summary(row) for row in cursor.fetchall()}
 
 
 def floor(time: datetime, seconds: int) -> datetime:
@@ -202,7 +242,12 @@ def _edges(since: datetime, until: datetime, now: datetime) -> list[Stretch]:
     first = since if since == floor(since, HOUR) else floor(since, HOUR) + timedelta(hours=1)
     if since < now - timedelta(days=settings.PORTAL_MINUTE_RETENTION_DAYS):
         since = first = floor(since, HOUR)
-    ends = [(MINUTE, first), (HOUR, min(hours, floor(until, HOUR))), (MINUTE, min(minutes, until)), (0, until)]
+    ends = [
+        (MINUTE, min(first, minutes)),
+        (HOUR, min(hours, floor(until, HOUR))),
+        (MINUTE, min(minutes, until)),
+        (0, until),
+    ]
     return list(_cut(ends, floor(since, MINUTE), until))
 
 
@@ -275,11 +320,14 @@ def _rows(stretch: Stretch, series: Collection[int], *, distributions: bool) -> 
     with connection.cursor() as cursor:
         cursor.execute(sql, {"ids": list(series), "since": stretch.since, "until": stretch.until})
         for row in cursor.fetchall():
-            id_, samples, count, total, squares, low, high, first, last, oldest, newest, increase, kept, time = row
-            row_ = None if kept is None else orjson.loads(kept)
-            made = summaries.distribution(row_, count=count, total=total, low=low, high=high)
-            summary = Summary(samples, count, total, squares, low, high, first, last, oldest, newest, increase, made)
-            yield id_, time, summary
+            yield row[0], row[-1], _summary(row)
+
+
+def _summary(row: tuple[Any, ...]) -> Summary:
+    _, samples, count, total, squares, low, high, first, last, oldest, newest, increase, kept, _ = row
+    row_ = None if kept is None else orjson.loads(kept)
+    made = summaries.distribution(row_, count=count, total=total, low=low, high=high)
+    return Summary(samples, count, total, squares, low, high, first, last, oldest, newest, increase, made)
 
 
 def _points(bins: dict[datetime, list[Summary]], aggregation: str, seconds: float) -> Iterator[Point]:

@@ -15,6 +15,8 @@ def bound(threshold: Threshold, level: str = "") -> str:
     sign = MET.get(threshold.operator, threshold.operator)
     if threshold.members:
         return f"{sign} {_figure(number)} of {len(threshold.members)}"
+    if threshold.baseline_change == Change.DEVIATIONS:
+        return f"{sign} {_figure(number)} deviations"
     if threshold.baseline_kind and threshold.baseline_change == Change.RATIO:
         return f"{sign} {_figure(number)} × the baseline"
     if threshold.baseline_kind:

@@ -23,7 +23,10 @@ SECTIONS = (
     ("Feedback", "feedback"),
 )
 # Pages that belong to a section and have addresses of their own.
-BENEATH = {"flags": ("/segments/",), "incidents": ("/on-call/",)}
+BENEATH = {
+    "flags": ("/segments/",),
+    "incidents": ("/on-call/", "/alerts/", "/thresholds/", "/slos/", "/silences/", "/library/"),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,7 @@ def test_every_operation_answers_as_documented(portal: Journey, walk: Walk, refu
     _monitoring(walk)
     _silences(walk)
     _escalation(walk)
+    _slos(walk)
     _incidents(walk, refuser)
     _deployments(portal, walk)
     _feedback(walk)
@@ -215,6 +216,20 @@ def _monitoring(walk: Walk) -> None:
     walk("POST", "thresholds/", {"name": "worded", "condition": "p95(latency) > 3 for 5m"})
     walk("POST", "thresholds/", {"name": "both", "combine": {"of": [made_["id"], gone["id"]], "need": 2}})
     walk("DELETE", "thresholds/{id}/", id=gone["id"])
+
+
+def _slos(walk: Walk) -> None:
+    slo = {
+        "key": "availability", "name": "availability", "kind": "availability", "metric": "requests_total",
+        "bad": "errors_total", "objective": 99.9,
+    }  # fmt: skip
+    walk("POST", "slos/", slo)
+    walk("GET", "slos/")
+    walk("GET", "slos/{key}/", key="availability")
+    walk("PATCH", "slos/{key}/", {"objective": 99.5}, key="availability")
+    walk("GET", "slos/{key}/budget/", key="availability")
+    walk("POST", "slos/", slo | {"key": "gone"})
+    walk("DELETE", "slos/{key}/", key="gone")
 
 
 def _silences(walk: Walk) -> None:

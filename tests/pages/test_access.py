@@ -8,7 +8,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from feedback.models import Entry
-from monitoring.models import Rota, RotaOverride
+from monitoring.models import Alert, MaintenanceWindow, Rota, RotaOverride, Silence, Slo, Threshold
 from portal.models import AuditEntry, User
 from rollouts.models import Deployment, Flag, Segment
 from tests import make
@@ -44,6 +44,8 @@ class Door:
 
 def _doors(made: World) -> list[Door]:
     deployment, incident = made.deployments[0].pk, made.incidents[0].pk
+    alert = Alert.objects.exclude(environment=None).order_by("pk")[0].pk
+    threshold = Threshold.objects.active().filter(owner="", members=[]).order_by("pk")[0].pk
     flag, place, segment = made.flags[0].key, made.environment.key, Segment.objects.order_by("pk")[0].key
     return [
         Door("home", ()),
@@ -98,6 +100,20 @@ def _doors(made: World) -> list[Door]:
         Door("on-call", ()),
         Door("on-call-stand-in", (Rota.objects.order_by("pk")[0].key,), posts=True),
         Door("on-call-take-back", (RotaOverride.objects.order_by("pk")[0].pk,), posts=True),
+        Door("alerts", ()),
+        Door("alert-mark", (alert, "mark-false"), posts=True),
+        Door("thresholds", ()),
+        Door("threshold", (threshold,)),
+        Door("threshold-new", (), edits=True),
+        Door("threshold-edit", (threshold,), posts=True),
+        Door("threshold-remove", (threshold,), posts=True),
+        Door("silences", ()),
+        Door("silence-new", (), posts=True),
+        Door("silence-end", (Silence.objects.order_by("pk")[0].pk,), posts=True),
+        Door("maintenance-new", (), posts=True),
+        Door("maintenance-cancel", (MaintenanceWindow.objects.order_by("pk")[0].pk,), posts=True),
+        Door("slos", ()),
+        Door("slo", (Slo.objects.order_by("pk")[0].key,)),
     ]
 
 

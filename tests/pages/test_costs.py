@@ -7,6 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from monitoring.actions import incidents
+from monitoring.models import Slo, Threshold
 from portal.models import Environment
 from rollouts.actions import runs
 from rollouts.models import Segment
@@ -52,12 +53,20 @@ MOST = {
     "incident": 11,
     "incident-part state": 6,
     "incident-part timeline": 5,
+    "alerts": 10,
+    "thresholds": 24,
+    "threshold": 24,
+    "threshold-new": 7,
+    "silences": 11,
+    "slos": 12,
+    "slo": 18,
 }
 
 
 def _addresses(made: World) -> dict[str, str]:
     deployment, incident = made.deployments[0].pk, made.incidents[0].pk
     segment = Segment.objects.order_by("pk")[0].key
+    latency = Threshold.objects.filter(name__startswith="latency of").order_by("pk")[0]
     return {
         "home": reverse("home"),
         **{
@@ -90,6 +99,13 @@ def _addresses(made: World) -> dict[str, str]:
         "release": reverse("release", args=[made.releases[0].pk]),
         "incidents": reverse("incidents") + "?show=all",
         "on-call": reverse("on-call"),
+        "alerts": reverse("alerts") + "?show=all",
+        "thresholds": reverse("thresholds"),
+        "threshold": reverse("threshold", args=[latency.pk]),
+        "threshold-new": reverse("threshold-new"),
+        "silences": reverse("silences"),
+        "slos": reverse("slos"),
+        "slo": reverse("slo", args=[Slo.objects.order_by("pk")[0].key]),
         "incident": reverse("incident", args=[incident]),
         **{f"incident-part {part}": reverse("incident-part", args=[incident, part]) for part in ("state", "timeline")},
     }

@@ -20,6 +20,7 @@ from monitoring.actions import (
     rejections,
     rotas,
     silences,
+    slos,
     statuspage,
     thresholds,
 )
@@ -141,6 +142,10 @@ class World:
         segments.create(f"segment-{n}", by=BY, included=["u1"])
         audience = audiences.create(f"audience-{n}", segment=f"segment-{n}", by=BY)
         audiences.enrol(audience, ["u2"], joined=True, by=BY)
+        where = {"service": f"watched-{n}", "environment": self.environment.key}
+        slo = {"name": f"slo of {n}", "kind": "uptime", "metric": f"up_{n}", "objective": 99.0, "matchers": where}
+        slos.create(f"slo-{n}", slo, by=BY)
+        make.measured(f"up_{n}", 1.0, 0.0, service=f"watched-{n}", environment=self.environment.key)
         definitions.create(f"definition-{n}", {"name": f"definition {n}"}, by=BY)
         elsewhere = [{"name": "service", "value": "somewhere-else"}]
         make.service("somewhere-else")
