@@ -33,6 +33,10 @@ def _may_slo(person: User, what: str | None) -> bool:
     return _one(Slo.objects.all(), person, what)
 
 
+def _may_outbox(person: User, what: str | None) -> bool:
+    return permissions.can(person, "configure", environment=permissions.ANY, service=permissions.ANY)
+
+
 def _one(rows: "QuerySet[Any]", person: User, what: str | None) -> bool:
     """All of them, or the one with this id: only those who see anything, and see that one."""
     if not permissions.can(person, "view", environment=permissions.ANY, service=permissions.ANY):
@@ -46,3 +50,4 @@ live.topic("thresholds", may=_may_threshold)
 live.topic("silences", may=_may_silence)
 live.topic("rotas", may=_may_rota)
 live.topic("slos", may=_may_slo)
+live.topic("outbox", may=_may_outbox)

@@ -17,7 +17,7 @@ from portal.supervise.children import STEP, Child
 from portal.supervise.output import Output
 from portal.supervise.postgres import Postgres
 from portal.supervise.valkey import Valkey
-from tests import skips
+from tests import migrated, skips
 
 # What a test run may lose and production may not.
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
@@ -35,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not worker:
         config.pluginmanager.register(skips.Watch(Path(__file__).with_name("skips.txt")))
         _start_servers()
+        os.environ[migrated.FOLDER] = str(_folder("migrated"))
     # Django gives each worker its own database; this is its own corner of the one Valkey.
     os.environ["PORTAL_REDIS_PREFIX"] = f"test-{os.getpid()}-{worker}:"
     # Not the data directory of a portal that runs in this checkout.

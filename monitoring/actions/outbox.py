@@ -279,7 +279,7 @@ def settle(taken: Lease, answer: Answer) -> bool:
         message.save(update_fields=["state", "sent_at", "last_error", "first_failed_at", "due_at", "lease_token"])
         if message.state == OutboxMessage.State.DEAD:
             log.error("outbox.dead", message=message.pk, dedupe_key=message.dedupe_key, error=message.last_error)
-            live.announce("outbox", id=message.pk)
+        live.announce("outbox", id=message.pk)
     return True
 
 

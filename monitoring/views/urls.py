@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from monitoring.views import alerts, incidents, on_call, rejections, silences, slos, statuspage, thresholds
+from monitoring.views import alerts, channels, incidents, on_call, rejections, silences, slos, statuspage, thresholds
 
 urlpatterns = [
     path("status/", statuspage.page, name="status-page"),
@@ -10,6 +10,10 @@ urlpatterns = [
     path("status/api/v2/<path:name>.json", statuspage.document, name="status-document"),
     path("status/history.rss", statuspage.history, {"form": "rss"}, name="status-rss"),
     path("status/history.atom", statuspage.history, {"form": "atom"}, name="status-atom"),
+    path("channels/", channels.index, name="channels"),
+    path("channels/<int:pk>/test/", channels.test, name="channel-test"),
+    path("dead-letters/", channels.dead_letters, name="dead-letters"),
+    path("dead-letters/<int:pk>/resend/", channels.resend, name="dead-letter-resend"),
     path("rejections/", rejections.index, name="rejections"),
     path("on-call/", on_call.index, name="on-call"),
     path("on-call/overrides/<int:pk>/take-back/", on_call.take_back, name="on-call-take-back"),

@@ -29,7 +29,7 @@ class Control(ThreadingHTTPServer):
         self._write()
 
     def serve(self) -> None:
-        threading.Thread(target=self.serve_forever, name="control", daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.1,), name="control", daemon=True).start()
 
     def close(self) -> None:
         self._file.unlink(missing_ok=True)

@@ -22,10 +22,11 @@ SECTIONS = (
     ("Incidents", "incidents"),
     ("Feedback", "feedback"),
 )
+DELIVERY = ("/channels/", "/dead-letters/", "/rejections/")
 # Pages that belong to a section and have addresses of their own.
 BENEATH = {
     "flags": ("/segments/",),
-    "incidents": ("/on-call/", "/alerts/", "/thresholds/", "/slos/", "/silences/", "/library/"),
+    "incidents": ("/on-call/", "/alerts/", "/thresholds/", "/slos/", "/silences/", "/library/", *DELIVERY),
 }
 
 
@@ -53,12 +54,21 @@ class Chrome:
         """The sweeps that have stopped: nothing is being judged, whatever the page says."""
         return jobs.stale_sweeps(timezone.now())
 
+    @cached_property
+    def _roles(self) -> set[str]:
+        return {grant.role for grant in self.person.grants.all()} if self.person else set()
+
     @property
     def roles(self) -> str:
         if self.person is None:
             return ""
-        roles = {grant.role for grant in self.person.grants.all()}
-        return ", ".join(sorted(roles)) or ("superuser" if self.person.is_superuser else "without any role")
+        return ", ".join(sorted(self._roles)) or ("superuser" if self.person.is_superuser else "without any role")
+
+    @property
+    def configures(self) -> bool:
+        """Whether the pages of what is set up are worth a link; the pages ask for themselves."""
+        may = permissions.ROLES_THAT_MAY["configure"]
+        return self.person is not None and (self.person.is_superuser or bool(may & self._roles))
 
     @property
     def sections(self) -> list[Section]:

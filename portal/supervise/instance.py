@@ -29,6 +29,21 @@ def only(data_dir: Path) -> Iterator["Lock"]:
         lock.close()
 
 
+def is_held(data_dir: Path) -> bool:
+    """Whether an `up` runs there now, or what a killed one left behind."""
+    try:
+        fd = os.open(data_dir / "up.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 class Lock:
     """Its descriptor is inherited by every child, so that what a killed supervisor left behind still holds it."""
 

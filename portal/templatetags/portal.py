@@ -1,7 +1,7 @@
 """What templates say in a tag: states, icons, times and numbers, the same words everywhere."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import capfirst
 
 from portal import pills
 from portal.models import AuditEntry, User
@@ -170,6 +171,17 @@ def pretty(value: Any) -> str:
     if isinstance(value, Mapping) and value and not any(isinstance(one, list | Mapping) for one in value.values()):
         return ", ".join(f"{name} {pretty(one)}" for name, one in value.items())
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@register.filter
+def cells(row: Iterable[str], headers: Sequence[Mapping[str, Any]]) -> list[SafeString]:
+    """The admin's cells of a row, each with the name of its column: a phone shows them one below the other."""
+    named = []
+    for cell, header in zip(row, headers, strict=True):
+        name = format_html('<td data-name="{}"', capfirst(str(header["text"])))
+        # The admin has made the cell, and escaped what is in it.
+        named.append(mark_safe(cell.replace("<td", name, 1) if cell.startswith('<td class="field') else cell))
+    return named
 
 
 @register.filter

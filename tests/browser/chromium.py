@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
 
 ARGUMENTS = (
     "--headless",
@@ -22,8 +30,8 @@ ARGUMENTS = (
 # Reported as a console error: the browser itself reports a violation to nobody.
 TELL_VIOLATIONS = """addEventListener("securitypolicyviolation", (event) =>
     console.error("policy", event.violatedDirective, event.blockedURI, event.sourceFile, event.lineNumber))"""
-PHONE = {"width": 390, "height": 844}
-DESK = {"width": 1440, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+DESK: ViewportSize = {"width": 1440, "height": 900}
 PASSWORD = "right for this test"
 PATIENCE = 30_000  # ms: what comes in the end is not slow to a test
 Scheme = Literal["light", "dark"]
@@ -47,9 +55,9 @@ class Chromium:
         page.wait_for_url(f"{self.url}/")
         return page
 
-    def window(self, *, scheme: Scheme = "light", phone: bool = False, size: dict[str, int] | None = None) -> Page:
+    def window(self, *, scheme: Scheme = "light", phone: bool = False, size: ViewportSize | None = None) -> Page:
         context: BrowserContext = self.browser.new_context(
-            viewport=size or (PHONE if phone else DESK),  # type: ignore[arg-type]
+            viewport=size or (PHONE if phone else DESK),
             color_scheme=scheme,
             is_mobile=phone,
             has_touch=phone,

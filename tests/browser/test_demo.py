@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
 from portal.demo import scene
 from portal.management.demo.cast import CAST
+from tests import migrated
 from tests.browser.chromium import Chromium, Scheme, chromium
 from tests.running import Running
 
@@ -22,7 +23,7 @@ SLOW = 120_000  # milliseconds for what the portal does by itself
 MINUTES = 400_000
 READABLE = 45.0  # seconds of the second stage, so that its figures are there
 LOOKS: tuple[Scheme, ...] = ("light", "dark")
-PICTURE = {"width": 1280, "height": 972}
+PICTURE: ViewportSize = {"width": 1280, "height": 972}
 LARGEST = 300_000  # bytes
 STAYS = "window.isTheSamePage = true"
 STAYED = "window.isTheSamePage"
@@ -36,7 +37,8 @@ NOTES_WHEN_SEEN = """([selector, words]) => {
 
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    running = Running(tmp_path_factory.mktemp("browser") / "data", "--port", "0", env=SETTINGS, demo=())
+    data = migrated.into(tmp_path_factory.mktemp("browser") / "data")
+    running = Running(data, "--port", "0", env=SETTINGS, demo=())
     try:
         yield running.wait_ready()
     finally:

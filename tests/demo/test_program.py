@@ -171,7 +171,7 @@ class _Answers(BaseHTTPRequestHandler):
 @pytest.fixture
 def portal() -> Iterator[Portal]:
     server = Portal()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     yield server
     server.shutdown()

@@ -16,6 +16,7 @@ import psutil
 import psycopg
 
 from portal.supervise import ports
+from tests import migrated
 from tests.running import ROOT, Running, wait_for
 
 # Sessions of this database, ours aside, that are in the middle of something.
@@ -31,7 +32,7 @@ class Journey(Running):
     def __init__(self, **environment: str) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="flightdeck-journey-")
         self._beside: list[subprocess.Popen[bytes]] = []
-        super().__init__(Path(self._folder.name) / "data", "--port", "0", env=environment)
+        super().__init__(migrated.into(Path(self._folder.name) / "data"), "--port", "0", env=environment)
 
     def __enter__(self) -> Self:
         try:

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from portal.supervise import ports
+from tests import migrated
 from tests.running import Running, wait_for
 
 # PORTAL_TEST_OUTAGE makes it longer: the same holds for 30 s, which every run need not wait for.
@@ -121,7 +122,7 @@ def what_we_have(store: "psycopg.Connection[Any]") -> Samples:
 
 @pytest.mark.timeout(400)
 def test_nothing_is_missing_after_an_outage_in_mid_stream(binary: str, tmp_path: Path) -> None:
-    data, port = tmp_path / "data", str(free_port())
+    data, port = migrated.into(tmp_path / "data"), str(free_port())
     portal = Running(data, "--port", port)
     try:
         portal.wait_ready()

@@ -8,7 +8,17 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from feedback.models import Entry
-from monitoring.models import Alert, MaintenanceWindow, Rota, RotaOverride, Silence, Slo, Threshold
+from monitoring.models import (
+    Alert,
+    Channel,
+    MaintenanceWindow,
+    OutboxMessage,
+    Rota,
+    RotaOverride,
+    Silence,
+    Slo,
+    Threshold,
+)
 from portal.models import AuditEntry, User
 from rollouts.models import Deployment, Flag, Segment
 from tests import make
@@ -21,6 +31,9 @@ PAGES = ("portal.pages", "rollouts.views", "monitoring.views", "feedback.views")
 JOIN = "rollouts.views.join"  # opened by a signed link, without a seat: its own tests knock
 STATUS = "monitoring.views.statuspage"  # for everybody
 DEMO = "portal.pages.demo"  # is there only while the demo is: its own tests knock
+
+# An address of a channel may be a secret itself: who may not configure does not see them.
+SECRET = ("channels", "dead-letters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +127,10 @@ def _doors(made: World) -> list[Door]:
         Door("maintenance-cancel", (MaintenanceWindow.objects.order_by("pk")[0].pk,), posts=True),
         Door("slos", ()),
         Door("slo", (Slo.objects.order_by("pk")[0].key,)),
+        Door("channels", ()),
+        Door("channel-test", (Channel.objects.order_by("pk")[0].pk,), posts=True),
+        Door("dead-letters", ()),
+        Door("dead-letter-resend", (OutboxMessage.objects.filter(state="dead")[0].pk,), posts=True),
     ]
 
 
@@ -165,7 +182,9 @@ def test_what_one_may_not_see_is_not_there(elsewhere: User) -> None:
     # A segment is nobody's: whoever has a role may look at it.
     # Nor is a rota: whoever operates somewhere may swap.
     swaps = ("on-call-stand-in", "on-call-take-back")
-    common = ("home-part", "segment", "segment-edit", "segment-delete", "segment-restore", *swaps)
+    # A segment is nobody's: whoever has a role may look at it. So is a channel for who may configure.
+    nobodys = ("segment", "segment-edit", "segment-delete", "segment-restore", "channel-test", "dead-letter-resend")
+    common = ("home-part", *nobodys, *swaps)
     particular = [door for door in _doors(made) if door.args and door.name not in common]
     assert {door.name: status for door in particular if (status := door.knock(eve)) != 404} == {}
     for name in ("home", "deployments", "incidents", "flags"):
@@ -180,7 +199,7 @@ def test_a_viewer_sees_everything_and_changes_nothing() -> None:
     before = AuditEntry.objects.count()
     statuses = {door.name: door.knock(viewer) for door in _doors(made)}
     assert {name for name, status in statuses.items() if status == 200} == {
-        door.name for door in _doors(made) if not (door.posts or door.edits)
+        door.name for door in _doors(made) if not (door.posts or door.edits or door.name in SECRET)
     }
     assert set(statuses.values()) == {200, 400, 403}
     assert AuditEntry.objects.count() == before

@@ -60,6 +60,8 @@ MOST = {
     "silences": 11,
     "slos": 12,
     "slo": 18,
+    "channels": 7,
+    "dead-letters": 6,
 }
 
 
@@ -108,6 +110,8 @@ def _addresses(made: World) -> dict[str, str]:
         "slo": reverse("slo", args=[Slo.objects.order_by("pk")[0].key]),
         "incident": reverse("incident", args=[incident]),
         **{f"incident-part {part}": reverse("incident-part", args=[incident, part]) for part in ("state", "timeline")},
+        "channels": reverse("channels"),
+        "dead-letters": reverse("dead-letters"),
     }
 
 

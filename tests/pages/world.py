@@ -173,6 +173,10 @@ class World:
         OutboxMessage.objects.create(
             channel=channel, kind="opened", dedupe_key=f"message-{n}", payload={}, give_up_at=now + timedelta(hours=1)
         )
+        OutboxMessage.objects.create(
+            channel=channel, kind="opened", dedupe_key=f"dead-{n}", payload={"text": "too late"}, give_up_at=now,
+            state="dead", attempts=1, last_error="410 Gone",
+        )  # fmt: skip
 
     def _use(self, n: int, flag: str) -> None:
         """A unit that was shown the flag, and what it did then."""

@@ -74,7 +74,7 @@ def receiver(settings: Any) -> Iterator[str]:
     settings.PORTAL_OUTGOING_ALLOW = ["127.0.0.0/8"]
     _Receiver.seen.clear()
     server = HTTPServer(("127.0.0.1", 0), _Receiver)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     yield f"http://localhost:{server.server_port}"
     server.shutdown()

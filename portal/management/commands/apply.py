@@ -22,6 +22,7 @@ class Command(BaseCommand):
         "Show what a document would change, check all of it, keep what is replaced, apply it as a whole. Nothing is "
         "deleted. Exit code 0: applied, or nothing to do; 1: refused, nothing is written; 2: the command line is wrong."
     )
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", help="the document; - for standard input")

@@ -9,6 +9,7 @@ from portal.config import applying, kinds
 
 class Command(BaseCommand):
     help = "Print a commented example of a section of a document for `apply`; several sections make one document."
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("kind", nargs="+", choices=kinds.sections(), metavar="KIND",

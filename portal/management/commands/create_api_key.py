@@ -15,6 +15,7 @@ from portal.models import ApiKey, Environment
 
 class Command(BaseCommand):
     help = "Make an API key and print it, alone, on standard output. It is shown this once."
+    requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", help="what it is for; shown in the audit trail")

@@ -13,6 +13,7 @@ from portal.models import Environment
 
 class Command(BaseCommand):
     help = "Print the configuration as YAML. Applied to an empty portal, every user gets what he gets here."
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--environment", "-e", metavar="KEY", help="only what is in this one")

@@ -29,6 +29,7 @@ class Command(BaseCommand):
         "Look at flags and change them. Exit code 0: done (or so already); 1: refused or not there, with the reason on "
         "standard error; 2: the command line is wrong."
     )
+    requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Verb)

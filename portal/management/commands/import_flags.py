@@ -20,6 +20,7 @@ class Command(BaseCommand):
         "Bring the flags of another system along: every user keeps what he has. All of the file is written, or "
         "nothing. Exit code 0: done; 1: refused, with every fault on standard error."
     )
+    requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", metavar="FILE", help="the document, JSON; - for standard input")
