@@ -112,7 +112,7 @@
         tzDate: utc,
         legend: { show: false },
         cursor: { y: false, drag: { setScale: false }, sync: { key: this.chart.root.dataset.chart } },
-        padding: [18, 8, 0, 0],
+        padding: [18, 18, 0, 0],
         scales: { x: { time: true }, y: { range: (plot, low, high) => this.range(low, high) } },
         axes: [
           { ...axis, size: 24, space: 56, incrs: [60, 120, 300, 600, 900, 1800, 3600], values: (plot, ticks) => ticks.map((t) => uPlot.fmtDate("{HH}:{mm}")(utc(t))) },

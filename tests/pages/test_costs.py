@@ -60,8 +60,8 @@ MOST = {
     "silences": 11,
     "slos": 12,
     "slo": 18,
-    "channels": 7,
-    "dead-letters": 6,
+    "channels": 9,
+    "dead-letters": 8,
 }
 
 
