@@ -11,7 +11,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     heed_data_dir(sys.argv)
     if sys.argv[1:2] == ["up"]:
-        refuse_taken_port(sys.argv)
+        refuse_at_once(sys.argv)
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
@@ -32,7 +32,7 @@ def heed_data_dir(argv: list[str]) -> None:
         os.environ["PORTAL_DATA_DIR"] = os.path.abspath(os.path.expanduser(chosen))
 
 
-def refuse_taken_port(argv: list[str]) -> None:
+def refuse_at_once(argv: list[str]) -> None:
     """Say at once what `up` would say after the seconds that it takes to load all apps."""
     from portal.supervise import instance, ports
     from portal.supervise.errors import Unstartable
@@ -41,12 +41,11 @@ def refuse_taken_port(argv: list[str]) -> None:
     parser.add_argument("--host", nargs="?")
     parser.add_argument("--port", nargs="?")
     chosen = parser.parse_known_args(argv[2:])[0]
-    if not (chosen.port or "").isdecimal() or not 0 < int(chosen.port) <= 65535:
-        return
     folder = Path(os.environ.get("PORTAL_DATA_DIR") or Path(__file__).resolve().parent / "var").expanduser()
+    named = (chosen.port or "").isdecimal() and 0 < int(chosen.port) <= 65535
     try:
-        # Whoever runs here already is named by the command itself: it looks there first.
-        if not instance.is_held(folder):
+        # Whoever runs there already holds the port, too: that is the better word.
+        if instance.is_free(folder) and named:
             ports.listen(chosen.host or "127.0.0.1", int(chosen.port)).close()
     except Unstartable as refusal:
         print(f"CommandError: {refusal}", file=sys.stderr)

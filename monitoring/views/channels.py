@@ -34,7 +34,7 @@ def health(channel: Channel, *, now: datetime) -> Health:
     if not channel.active:
         return Health("off", "Off", "Nothing is sent; what waits goes on waiting.")
     if channel.resting_until is not None and channel.resting_until > now:
-        return Health("failing", "Circuit open", f"{_in_a_row(channel)}; next try")
+        return Health("failing", "Circuit open", f"{_in_a_row(channel)}; next try in")
     if channel.failures:
         return Health("warning", "Failing", f"{_in_a_row(channel)}; one message at a time is tried.")
     if channel.last_sent_at is None:

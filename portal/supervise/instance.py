@@ -29,19 +29,20 @@ def only(data_dir: Path) -> Iterator["Lock"]:
         lock.close()
 
 
-def is_held(data_dir: Path) -> bool:
-    """Whether an `up` runs there now, or what a killed one left behind."""
+def is_free(data_dir: Path) -> bool:
+    """Whether nobody holds this data directory now; an `up` that lives in it is a refusal. Nothing is taken or made."""
     try:
         fd = os.open(data_dir / "up.lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return False
+        return True
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        _refuse_if_alive(fd)
+        return False
     finally:
         os.close(fd)
-    return False
+    return True
 
 
 class Lock:
@@ -79,10 +80,7 @@ class Lock:
 
     def _wait_for_leftovers(self, waited: float) -> None:
         """Refuse if the holder lives; otherwise only its children are left, and they are on their way out."""
-        holder = _json(os.pread(self.fd, 4096, 0))
-        pid = holder.get("pid", 0)
-        if pid and _is_same(pid, os.fstat(self.fd).st_mtime):
-            raise Unstartable(f"already running: pid {pid}, {holder.get('url') or 'still starting'}")
+        pid = _refuse_if_alive(self.fd)
         if waited > CHILDREN_GO_WITHIN:
             end_leftovers(self.data_dir)
         if waited > CHILDREN_GO_WITHIN + THEN_ENDED_WITHIN:
@@ -90,6 +88,15 @@ class Lock:
                 f"processes of an up that was killed (pid {pid}) still use {self.data_dir}: end them first"
             )
         time.sleep(0.1)
+
+
+def _refuse_if_alive(fd: int) -> int:
+    """The pid of whoever holds this lock file, who is dead; refused by name if he lives."""
+    holder = _json(os.pread(fd, 4096, 0))
+    pid = int(holder.get("pid", 0))
+    if pid and _is_same(pid, os.fstat(fd).st_mtime):
+        raise Unstartable(f"already running: pid {pid}, {holder.get('url') or 'still starting'}")
+    return pid
 
 
 def end_leftovers(data_dir: Path) -> None:
