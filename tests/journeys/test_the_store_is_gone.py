@@ -21,6 +21,8 @@ def portal() -> Iterator[Journey]:
 
 @pytest.fixture(scope="module")
 def evaluating(portal: Journey) -> Iterator[httpx.Client]:
+    # Its first answers may take longer than the two seconds that a request has here.
+    until(portal.is_well, within=60)
     with portal.client(portal.key("admin")) as admin:
         made(admin.post("/api/v1/environments/", json={"key": "production", "approval_policy": "not_required"}))
         flag = {"key": "lamp", "type": "boolean", "value_type": "bool", "purpose": "ops", "owner": "dana"}
