@@ -12,6 +12,7 @@ class MonitoringConfig(AppConfig):
     def ready(self) -> None:
         from monitoring.actions import partitions
 
+        import_module("monitoring.incident_responses")
         import_module("monitoring.live_topics")
 
         # A fresh (or emptied) database takes samples at once, without waiting for the sweep.

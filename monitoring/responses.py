@@ -14,6 +14,8 @@ class Outcome:
 
     text: str
     mitigates: bool = True
+    # A machine outside was asked: the run is over when the outbox has its answer.
+    is_asked: bool = False
 
 
 # Runs inside the transaction that settles the run, and may run twice after a crash: a second time it must find
@@ -41,13 +43,23 @@ def register(name: str, *, place: Finder | None = None) -> Callable[[Response], 
     return add
 
 
+# "propose_NAME": nothing is done until a person says so.
+PROPOSAL = "propose_"
+
+
 def known() -> list[str]:
-    return sorted(_responses)
+    """Every name that may be given, the proposals of each included."""
+    return sorted([*_responses, *(PROPOSAL + name for name in _responses)])
+
+
+def of(name: str) -> tuple[str, bool]:
+    """The response that a name means, and whether it is only proposed."""
+    return name.removeprefix(PROPOSAL), name.startswith(PROPOSAL)
 
 
 def place_of(name: str, target: str) -> Place:
     """Where the response would act; everywhere, if nobody can say."""
-    finder = _finders.get(name)
+    finder = _finders.get(of(name)[0])
     return finder(target) if finder is not None else (None, None)
 
 

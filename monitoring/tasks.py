@@ -11,6 +11,7 @@ from monitoring.actions import (
     observations,
     outbox,
     partitions,
+    postmortems,
     rejections,
     responses,
     rollups,
@@ -73,3 +74,8 @@ def escalate() -> int:
 @jobs.sweep("monitoring.keep_budgets", every=30.0)
 def keep_budgets() -> int:
     return slos.keep_budgets()
+
+
+@jobs.sweep("monitoring.remind_post_mortems", every=60.0)
+def remind_post_mortems() -> int:
+    return postmortems.remind_due()

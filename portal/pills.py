@@ -118,6 +118,9 @@ LOOKS: Final[dict[str, tuple[str, str]]] = {
     "done": ("ok", "check"),
     "refused": ("bad", "cross"),
     "sent": ("ok", "check"),
+    "proposed": ("due", "dot"),
+    "published": ("ok", "check"),
+    "dropped": ("idle", "dash"),
     "dead": ("bad", "octagon"),
     # what people feel
     "positive": ("ok", "check-outline"),

@@ -3,8 +3,9 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
-from monitoring.actions import escalations, notices, responses, timeline
+from monitoring.actions import escalations, notices, postmortems, responses, timeline
 from monitoring.judging import LEVELS, Level
 from monitoring.models import Alert, Incident, IncidentDefinition, Severity, Threshold
 from monitoring.models.incidents import BUILT_IN, OPEN
@@ -114,12 +115,14 @@ def let_go(alert: Alert, incident: Incident, *, by: audit.Actor, because: str, i
     timeline.write(incident, "alert.resolved", because, by=by, data={"alert": alert.pk})
     if is_evidence and incident.status in OPEN and not incident.alerts.firing().exists():
         text = "every alert of it is over"
-        states.move(incident, Incident.Status.RESOLVED, by=by, because=text, resolved_at=jobs.database_now())
+        now = incident.not_before(jobs.database_now())
+        states.move(incident, Incident.Status.RESOLVED, by=by, because=text, resolved_at=now)
         escalations.answered(incident)
         timeline.write(incident, "resolved", text, by=by)
         # Of what nobody was told, nobody is told that it is over.
         if incident.alerts.filter(told_at__isnull=False).exists():
             notices.tell(incident, "resolved", f"{incident.title}: resolved, {because}")
+        postmortems.owe(incident)
     live.announce("incidents", id=incident.pk)
 
 
@@ -127,9 +130,11 @@ def _respond(alert: Alert, threshold: Threshold, definition: IncidentDefinition,
     target = threshold.target or responses.NO_TARGET
     if not target and alert.service and alert.environment:
         target = f"service:{alert.service.key}@{alert.environment.key}"
-    for name in dict.fromkeys([threshold.response, *definition.responses]):
-        if name:
-            responses.queue(incident, name, target, because=alert.reason)
+    level, cool_down = LEVELS.index(Level(alert.level)), timedelta(seconds=definition.cool_down)
+    for entry in dict.fromkeys([threshold.response, *definition.responses]):
+        name, _, least = entry.partition("@")
+        if name and (not least or level >= LEVELS.index(Level(least))):
+            responses.queue(incident, name, target, because=alert.reason, cool_down=cool_down)
 
 
 def _worsen(incident: Incident, severity: str, because: str, *, quiet: bool) -> None:

@@ -15,7 +15,19 @@ from portal.errors import Invalid, Refused
 
 RELATED = ("thresholds", "channels")
 PLAIN = (
-    *("name", "active", "rank", "min_level", "matchers", "group_by", "severity", "responses", "escalation", "runbook"),
+    *(
+        "name",
+        "active",
+        "rank",
+        "min_level",
+        "matchers",
+        "group_by",
+        "severity",
+        "responses",
+        "cool_down",
+        "escalation",
+        "runbook",
+    ),
 )
 # What the built-in definition may not be talked out of: it catches what no other does.
 FIXED = ("active", "rank", "min_level", "matchers", "thresholds")
@@ -96,8 +108,11 @@ def _faults(fields: Mapping[str, Any]) -> dict[str, str]:
         if not incoming.LABEL_NAME.match(label):
             faults[f"group_by[{place}]"] = "is no label's name"
     for place, name in enumerate(fields.get("responses", [])):
-        if name not in responses.known():
+        wanted, at, least = str(name).partition("@")
+        if wanted not in responses.known():
             faults[f"responses[{place}]"] = f"must be one of {', '.join(responses.known()) or 'none'}"
+        elif at and least not in IncidentDefinition.MinLevel.values:
+            faults[f"responses[{place}]"] = f"after the @: {' or '.join(IncidentDefinition.MinLevel.values)}"
     for name in ("matchers", "group_by", "responses"):
         if len(fields.get(name, ())) > MOST_NAMES:
             faults[name] = f"at most {MOST_NAMES}"

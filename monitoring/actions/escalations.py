@@ -14,6 +14,7 @@ from django.db import transaction
 from monitoring.actions import notices, timeline
 from monitoring.models import Channel, EscalationPolicy, Incident, Rota
 from monitoring.models.incidents import OPEN
+from monitoring.preferences import Urgency
 from monitoring.queries import rotas
 from portal import audit, jobs, live, states
 from portal.audit import Automaton
@@ -128,7 +129,15 @@ def _call(incident: Incident, step: Mapping[str, Any], number: int, now: datetim
         if person.pk in told:
             continue
         told.add(person.pk)
-        ways = notices.tell_person(person, "escalation.step", text, key=f"{key}:p{person.pk}", incident=incident)
+        # Whoever a policy calls is called now: that is what it is for, whatever the hour.
+        ways = notices.tell_person(
+            person,
+            "escalation.step",
+            text,
+            key=f"{key}:p{person.pk}",
+            incident=incident,
+            urgency=Urgency.CRITICAL,
+        )
         if ways:
             reached.append(f"{person}{how}")
     for channel in Channel.objects.filter(name__in=step.get("channels", ()), active=True).order_by("name"):

@@ -6,8 +6,10 @@ from uuid import UUID
 from django.conf import settings
 from django.urls import reverse
 
-from monitoring.actions import outbox
+from monitoring.actions import outbox, preferences
 from monitoring.models import Channel, Incident
+from monitoring.preferences import Urgency, urgency_of
+from portal import jobs
 from portal.models import User
 
 
@@ -30,17 +32,33 @@ def tell_channel(channel: Channel, kind: str, text: str, *, key: str, incident: 
     `kind` is a dotted name as receivers see it ("escalation.step"). With an incident it comes in the incident's
     order, and carries it: into its thread, its living message.
     """
-    payload = _payload(incident, kind, text, key) if incident else {"id": key, "kind": kind, "text": text}
-    outbox.put(channel, kind, payload, dedupe_key=key, thread=f"incident:{incident.pk}" if incident else "")
+    said = payload(incident, kind, text, key) if incident else {"id": key, "kind": kind, "text": text}
+    outbox.put(channel, kind, said, dedupe_key=key, thread=f"incident:{incident.pk}" if incident else "")
 
 
-def tell_person(person: User, kind: str, text: str, *, key: str, incident: Incident | None = None) -> list[Channel]:
-    """To each of a person's own channels, or else by e-mail. Where it went; empty: nobody knows how to reach them."""
-    own = list(person.channels.filter(active=True))
+def tell_person(
+    person: User, kind: str, text: str, *, key: str, incident: Incident | None = None, urgency: Urgency | None = None
+) -> list[Channel]:
+    """To the channels that a person has chosen of their own, or else by e-mail, when they want to be told of it.
+
+    How urgent it is follows from the incident's severity unless it is said; without an incident it is a warning. Where
+    it went or will go; empty: nobody knows how to reach them, or they do not want to be told.
+    """
+    own = preferences.ways(person)
     if not own and person.email and not person.channels.exists():
         own = [_by_email(person)]
+    urgency = urgency or (urgency_of(incident.severity) if incident else Urgency.WARNING)
+    now = jobs.database_now()
+    due_at = preferences.due(person, urgency, now)
+    if due_at is None:
+        return []
     for channel in own:
-        tell_channel(channel, kind, text, key=f"{key}:{channel.pk}", incident=incident)
+        one = f"{key}:{channel.pk}"
+        if due_at <= now:
+            tell_channel(channel, kind, text, key=one, incident=incident)
+        else:
+            said = payload(incident, kind, text, one) if incident else {"id": one, "kind": kind, "text": text}
+            preferences.hold(channel, kind, said, due_at=due_at)
     return own
 
 
@@ -50,7 +68,8 @@ def _by_email(person: User) -> Channel:
     return Channel.objects.get_or_create(name=f"{person.username} by e-mail"[:200], defaults=fields)[0]
 
 
-def _payload(incident: Incident, kind: str, text: str, key: str) -> dict[str, Any]:
+def payload(incident: Incident, kind: str, text: str, key: str) -> dict[str, Any]:
+    """What receivers are told of the incident."""
     return {
         "id": key,
         "kind": kind,
@@ -67,6 +86,7 @@ def _payload(incident: Incident, kind: str, text: str, key: str) -> dict[str, An
             "acknowledged_by": incident.acknowledged_by or None,
             "opened_at": incident.opened_at.isoformat().replace("+00:00", "Z"),
             "entries": incident.entries,
+            "proposed": [str(one) for one in incident.runs.filter(status="proposed").order_by("id")],
             "url": settings.PORTAL_BASE_URL + reverse("incident", args=[incident.pk]),
         },
     }

@@ -7,6 +7,7 @@ always with the same dedupe key.
 import json
 import random
 import time
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -48,9 +49,10 @@ SENDERS = 8
 AT_ONCE_A_CHANNEL = 2
 MAX_ERROR = 1000
 
+# One row, and only one: joined to a locking subquery, an update may under some plans take several.
 TAKE = """
 WITH next AS (
-    SELECT waiting.id, way.id AS channel_id, way.kind AS channel_kind
+    SELECT waiting.id, way.id AS channel_id
     FROM monitoring_outboxmessage waiting
     JOIN monitoring_channel way ON way.id = waiting.channel_id
     WHERE way.active AND waiting.state = 'pending' AND waiting.due_at <= clock_timestamp()
@@ -74,15 +76,13 @@ WITH next AS (
     LIMIT 1 FOR NO KEY UPDATE OF waiting, way SKIP LOCKED
 ), paced AS (
     UPDATE monitoring_channel way
-    SET free_at = clock_timestamp() + make_interval(secs => (%(paces)s::jsonb ->> next.channel_kind)::float)
-    FROM next
-    WHERE way.id = next.channel_id AND (%(paces)s::jsonb ->> next.channel_kind)::float > 0
+    SET free_at = clock_timestamp() + make_interval(secs => (%(paces)s::jsonb ->> way.kind)::float)
+    WHERE way.id = (SELECT channel_id FROM next) AND (%(paces)s::jsonb ->> way.kind)::float > 0
 )
 UPDATE monitoring_outboxmessage m
 SET due_at = clock_timestamp() + make_interval(secs => %(lease)s), attempts = m.attempts + 1,
     lease_token = gen_random_uuid()
-FROM next
-WHERE m.id = next.id
+WHERE m.id = (SELECT id FROM next)
 RETURNING m.id, m.lease_token, m.channel_id, m.kind, m.dedupe_key, m.attempts
 """
 
@@ -114,6 +114,17 @@ def put(channel: Channel, kind: str, payload: dict[str, Any], *, dedupe_key: str
     )
     OutboxMessage.objects.bulk_create([message], ignore_conflicts=True)
     jobs.nudge("monitoring.deliver")
+
+
+Settled = Callable[[OutboxMessage], None]
+_settled: dict[str, Settled] = {}
+
+
+def on_settled(prefix: str, act: Settled) -> None:
+    """Called with each message of a kind that begins so when it was taken or given up, in that transaction."""
+    if prefix in _settled:
+        raise ValueError(f"two listen for {prefix}")
+    _settled[prefix] = act
 
 
 def resend(message: OutboxMessage, *, by: audit.Actor, because: str = "") -> None:
@@ -277,6 +288,10 @@ def settle(taken: Lease, answer: Answer) -> bool:
                     message.state = OutboxMessage.State.DEAD
         _rest(way, answer, now=now)
         message.save(update_fields=["state", "sent_at", "last_error", "first_failed_at", "due_at", "lease_token"])
+        if message.state != OutboxMessage.State.PENDING:
+            for prefix, told in _settled.items():
+                if message.kind.startswith(prefix):
+                    told(message)
         if message.state == OutboxMessage.State.DEAD:
             log.error("outbox.dead", message=message.pk, dedupe_key=message.dedupe_key, error=message.last_error)
         live.announce("outbox", id=message.pk)

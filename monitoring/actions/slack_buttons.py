@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from monitoring.actions import incidents, outbox
+from monitoring.actions import incidents, outbox, responses
 from monitoring.channels import slack
 from monitoring.models import Channel, HookReceipt, Incident
 from portal import jobs, permissions
@@ -18,7 +18,11 @@ from portal.models import User
 
 VERSION = "v0"
 WINDOW = timedelta(minutes=5)
-VERBS = {"acknowledge": (incidents.acknowledge, "acknowledged"), "resolve": (incidents.resolve, "resolved")}
+VERBS = {
+    "acknowledge": (incidents.acknowledge, "acknowledged"),
+    "resolve": (incidents.resolve, "resolved"),
+    "confirm": (responses.confirm_proposed, "acted on as proposed"),
+}
 
 
 def press(

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from monitoring.actions import definitions, incidents, responses
-from monitoring.models import Alert, Incident, IncidentDefinition, ResponseRun, TimelineEntry
+from monitoring.models import Alert, Incident, IncidentAttachment, IncidentDefinition, ResponseRun, TimelineEntry
 from monitoring.models.incidents import OPEN
 from portal import permissions
 from portal.admin import ActionForm, Admin, ReadOnly, button, pill
@@ -22,7 +22,7 @@ class DefinitionForm(ActionForm):
         model = IncidentDefinition
         fields = (
             "key", "name", "active", "rank", "min_level", "matchers", "thresholds", "group_by", "severity",
-            "responses", "channels", "escalation", "runbook",
+            "responses", "cool_down", "channels", "escalation", "runbook",
         )  # fmt: skip
 
     def act(self) -> IncidentDefinition:
@@ -115,6 +115,7 @@ class IncidentAdmin(Admin[Incident]):
             return IncidentForm.Meta.fields
         return (
             "title", "state", "severity", "service", "environment", "target", "description", "definition",
+            "commander", "communications", "scribe",
             "escalations", "opened_at", "acknowledged_at", "acknowledged_by", "mitigated_at", "resolved_at",
             "closed_at",
         )  # fmt: skip
@@ -148,6 +149,10 @@ class IncidentAdmin(Admin[Incident]):
     def resolve(self, request: HttpRequest, thing: Incident, because: str) -> None:
         incidents.resolve(thing, by=request.user, because=because)  # type: ignore[arg-type]
 
+    @button("Resolve despite alerts", asks_reason=True, shown=_while(*OPEN))
+    def resolve_despite(self, request: HttpRequest, thing: Incident, because: str) -> None:
+        incidents.resolve(thing, by=request.user, because=because, despite_alerts=True)  # type: ignore[arg-type]
+
     @button("Close", asks_reason=True, shown=_while(RESOLVED))
     def close(self, request: HttpRequest, thing: Incident, because: str) -> None:
         incidents.close(thing, by=request.user, because=because)  # type: ignore[arg-type]
@@ -157,7 +162,7 @@ class IncidentAdmin(Admin[Incident]):
         incidents.note(thing, because, by=request.user)  # type: ignore[arg-type]
 
 
-class _OfIncident(ReadOnly[Any]):
+class OfIncident(ReadOnly[Any]):
     """Rows that are seen by whoever sees their incident."""
 
     list_select_related = ("incident",)
@@ -171,18 +176,27 @@ class _OfIncident(ReadOnly[Any]):
 
 
 @admin.register(TimelineEntry)
-class EntryAdmin(_OfIncident):
+class EntryAdmin(OfIncident):
     list_display = ("incident", "seq", "at", "kind", "actor", "text")
 
 
 @admin.register(ResponseRun)
-class RunAdmin(_OfIncident):
+class RunAdmin(OfIncident):
     list_display = ("incident", "name", "target", "state", "attempts", "outcome", "ended_at")
 
     @admin.display(description="status", ordering="status")
     def state(self, run: ResponseRun) -> SafeString:
         return pill(run.status)
 
+    @button("Do it", asks_reason=True, shown=lambda run: run.status == "proposed")
+    def confirm(self, request: HttpRequest, thing: ResponseRun, because: str) -> None:
+        responses.confirm(thing, by=request.user, because=because)  # type: ignore[arg-type]
+
     @button("Try anew", asks_reason=True, shown=lambda run: run.status in ("failed", "refused"))
     def retry(self, request: HttpRequest, thing: ResponseRun, because: str) -> None:
         responses.retry(thing, by=request.user, because=because)  # type: ignore[arg-type]
+
+
+@admin.register(IncidentAttachment)
+class AttachmentAdmin(OfIncident):
+    list_display = ("incident", "name", "created_at", "sha256")

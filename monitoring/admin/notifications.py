@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from monitoring import channels as kinds
 from monitoring.actions import channels, outbox
-from monitoring.models import Channel, OutboxMessage
+from monitoring.models import Channel, NotificationPreference, OutboxMessage
 from portal import permissions
 from portal.admin import ActionForm, Admin, ReadOnly, button, pill
 
@@ -89,3 +89,12 @@ class OutboxAdmin(ReadOnly[OutboxMessage]):
     def resend(self, request: HttpRequest, thing: OutboxMessage, because: str) -> str:
         outbox.resend(thing, by=request.user, because=because)  # type: ignore[arg-type]
         return "it is sent again"
+
+
+@admin.register(NotificationPreference)
+class PreferenceAdmin(ReadOnly[NotificationPreference]):
+    list_display = ("user", "zone", "warning", "info", "changed_at")
+    list_select_related = ("user",)
+
+    def has_view_permission(self, request: HttpRequest, obj: NotificationPreference | None = None) -> bool:
+        return permissions.can(request.user, "administer")  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """Escalation policies and rotas by REST: who is called, and who is on call when."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.shortcuts import get_object_or_404
@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from monitoring.actions import escalation_policies, rotas
+from monitoring.api.choosing import moment
 from monitoring.models import EscalationPolicy, Rota, RotaOverride
 from monitoring.queries import rotas as on_call
 from monitoring.suppressing import DAYS
@@ -161,8 +162,8 @@ class Rotas(DoorSet):
     def shifts(self, request: Request, key: str) -> Response:
         """Who is on call, without gap or overlap; the first one covers `since`."""
         found = self._find(key)
-        since = _moment(request, "since") or jobs.database_now()
-        until = _moment(request, "until") or since + on_call.LOOKS_AHEAD
+        since = moment(request, "since") or jobs.database_now()
+        until = moment(request, "until") or since + on_call.LOOKS_AHEAD
         if not since < until <= since + LONGEST:
             raise Invalid.of("until", f"must lie after since, by {LONGEST.days} days at most")
         return self.page(on_call.shifts(found, since, until), ShiftShape)
@@ -197,16 +198,3 @@ def _plain(given: Any) -> Any:
     if isinstance(given, dict):
         return {name: _plain(value) for name, value in given.items()}
     return [_plain(one) for one in given] if isinstance(given, list) else given
-
-
-def _moment(request: Request, name: str) -> datetime | None:
-    given = request.query_params.get(name, "")
-    if not given:
-        return None
-    try:
-        found: datetime = serializers.DateTimeField().to_internal_value(given)
-    except serializers.ValidationError:
-        raise Invalid.of(name, "must be a time, as 2026-11-02T09:00:00Z") from None
-    if not 2000 <= found.year <= 2100:
-        raise Invalid.of(name, "must lie between 2000 and 2100")
-    return found

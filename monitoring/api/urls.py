@@ -13,6 +13,8 @@ from monitoring.api import (
     incidents,
     metrics,
     observations,
+    postmortems,
+    preferences,
     rejections,
     samples,
     silences,
@@ -22,7 +24,7 @@ from monitoring.api import (
 )
 
 CHANGING: dict[str, Any] = {"get": "retrieve", "put": "replace", "patch": "change", "delete": "destroy"}
-VERBS = ("acknowledge", "escalate", "mitigate", "resolve", "close", "note")
+VERBS = ("acknowledge", "escalate", "mitigate", "resolve", "close", "note", "assign", "severity")
 
 urlpatterns: list[URLPattern] = [
     path("metrics/", metrics.Metrics.as_view({"get": "list", "post": "create"})),
@@ -48,8 +50,20 @@ urlpatterns: list[URLPattern] = [
     path("slos/<str:key>/", slos.Slos.as_view({"get": "retrieve", "patch": "change", "delete": "destroy"})),
     path("slos/<str:key>/budget/", slos.Slos.as_view({"get": "budget"})),
     path("incidents/", incidents.Incidents.as_view({"get": "list", "post": "create"})),
+    path("incidents/figures/", incidents.Incidents.as_view({"get": "figures"})),
     path("incidents/<int:pk>/", incidents.Incidents.as_view({"get": "retrieve"})),
     *(path(f"incidents/<int:pk>/{verb}/", incidents.Incidents.as_view({"post": verb})) for verb in VERBS),
+    path("incidents/<int:pk>/attachments/", incidents.Incidents.as_view({"get": "attachments"})),
+    path("incidents/<int:pk>/responses/<int:run>/confirm/", incidents.Incidents.as_view({"post": "confirm"})),
+    path("incidents/<int:pk>/post-mortem/", postmortems.PostMortems.as_view({"get": "retrieve", "patch": "change"})),
+    *(
+        path(f"incidents/<int:pk>/post-mortem/{verb}/", postmortems.PostMortems.as_view({"post": verb}))
+        for verb in ("publish", "waive")
+    ),
+    path("incidents/<int:pk>/post-mortem/versions/", postmortems.PostMortems.as_view({"get": "versions"})),
+    path("action-items/", postmortems.ActionItems.as_view({"get": "list", "post": "create"})),
+    path("action-items/<int:pk>/", postmortems.ActionItems.as_view({"get": "retrieve", "patch": "change"})),
+    path("action-items/<int:pk>/end/", postmortems.ActionItems.as_view({"post": "end"})),
     path("incident-definitions/", definitions.Definitions.as_view({"get": "list", "post": "create"})),
     path(
         "incident-definitions/<str:key>/",
@@ -65,6 +79,10 @@ urlpatterns: list[URLPattern] = [
     path("rotas/<str:key>/shifts/", escalation.Rotas.as_view({"get": "shifts"})),
     path("rotas/<str:key>/overrides/", escalation.Rotas.as_view({"get": "overrides", "post": "stand_in"})),
     path("rotas/<str:key>/overrides/<int:pk>/", escalation.Rotas.as_view({"delete": "take_back"})),
+    path(
+        "notification-preferences/<str:username>/",
+        preferences.NotificationPreferences.as_view({"get": "retrieve", "patch": "change", "delete": "destroy"}),
+    ),
     path("channels/", channels.Channels.as_view({"get": "list", "post": "create"})),
     path("channels/<int:pk>/", channels.Channels.as_view(CHANGING)),
     path("channels/<int:pk>/test/", channels.Channels.as_view({"post": "test"})),

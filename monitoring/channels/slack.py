@@ -227,6 +227,8 @@ def _buttons(message: Message, incident: Mapping[str, Any], status: str) -> list
     verbs: list[tuple[str, str, str | None]] = [("resolve", "Resolve", None)]
     if not incident.get("acknowledged_by"):
         verbs.insert(0, ("acknowledge", "Acknowledge", "primary"))
+    if proposed := incident.get("proposed"):
+        verbs.insert(0, ("confirm", f"Do it: {', '.join(map(str, proposed))}"[:75], "danger"))
     return [
         {
             "type": "button",

@@ -15,16 +15,23 @@ import orjson
 
 from monitoring.channels import fields, http
 from monitoring.channels.registry import Answer, Message
+from monitoring.models.incidents import HOOKED
+from portal.errors import Invalid
 
 
 class Webhook:
+    """Configuration: `url`, and `responses`: what of an incident's responses the machine behind it carries out."""
+
     name = "webhook"
     pace = 0.0
     folds_after = 0  # a machine wants each
 
     def clean(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        fields.only(config, {"url"})
-        return {"url": http.check_address(config.get("url"))}
+        fields.only(config, {"url", "responses"})
+        cleaned: dict[str, Any] = {"url": http.check_address(config.get("url"))}
+        if config.get("responses"):
+            cleaned["responses"] = _responses(config["responses"])
+        return cleaned
 
     def send(self, message: Message) -> Answer:
         body = orjson.dumps(message.payload)
@@ -37,6 +44,12 @@ class Webhook:
         if message.secret:
             headers["X-Signature-256"] = signature(message.secret, timestamp, body)
         return http.read(http.post(str(message.config["url"]), content=body, headers=headers))
+
+
+def _responses(given: object) -> list[str]:
+    if not isinstance(given, list) or any(one not in HOOKED for one in given):
+        raise Invalid.of("responses", f"must be a list of {', '.join(HOOKED)}")
+    return list(dict.fromkeys(given))
 
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:

@@ -4,10 +4,19 @@ from monitoring.models.alerts import Alert
 from monitoring.models.cumulative import Standing
 from monitoring.models.escalation import EscalationPolicy, Rota, RotaOverride
 from monitoring.models.events import Event, Exposure
-from monitoring.models.incidents import Incident, IncidentDefinition, ResponseRun, Severity, TimelineEntry
+from monitoring.models.incidents import (
+    Incident,
+    IncidentAttachment,
+    IncidentDefinition,
+    ResponseRun,
+    Severity,
+    TimelineEntry,
+)
 from monitoring.models.metrics import DirtyBucket, HourRollup, Metric, MinuteRollup, Sample, Series
 from monitoring.models.notifications import Channel, ChannelThread, HookReceipt, OutboxMessage
 from monitoring.models.observations import Observation
+from monitoring.models.postmortems import ActionItem, PostMortem, PostMortemVersion
+from monitoring.models.preferences import NotificationPreference
 from monitoring.models.rejections import Rejection
 from monitoring.models.silences import InhibitionRule, MaintenanceWindow, Silence
 from monitoring.models.slos import Slo
@@ -16,6 +25,7 @@ from monitoring.models.thresholds import AlertState, DueThreshold, Threshold
 from monitoring.models.usage import CountedBatch, VariantCount, VariantUse
 
 __all__ = [
+    "ActionItem",
     "Alert",
     "AlertState",
     "Channel",
@@ -29,13 +39,17 @@ __all__ = [
     "HookReceipt",
     "HourRollup",
     "Incident",
+    "IncidentAttachment",
     "IncidentDefinition",
     "InhibitionRule",
     "MaintenanceWindow",
     "Metric",
     "MinuteRollup",
+    "NotificationPreference",
     "Observation",
     "OutboxMessage",
+    "PostMortem",
+    "PostMortemVersion",
     "Rejection",
     "ResponseRun",
     "Rota",

@@ -1,5 +1,6 @@
 """Incidents: how alerts become one, its timeline, and what is done about it by itself."""
 
+from datetime import datetime
 from typing import ClassVar, Self
 
 from django.contrib.postgres.fields import ArrayField
@@ -13,6 +14,8 @@ from monitoring.models.notifications import Channel
 from monitoring.models.thresholds import Threshold
 from portal.models import Environment, Service, User, key_validator
 
+# Carried out by a machine outside, which is told the desired state.
+HOOKED = ("clear_caches", "scale_up", "shed_load", "circuit_breaker", "lock_down", "isolate")
 BUILT_IN = "threshold"  # the definition that catches what no other does
 
 
@@ -43,7 +46,15 @@ class IncidentDefinition(models.Model):
         models.CharField(max_length=128), default=list, blank=True, help_text="empty: service, environment and target"
     )
     severity = models.CharField(max_length=4, choices=Severity, blank=True, help_text="empty: by the alert's level")
-    responses = ArrayField(models.CharField(max_length=100), default=list, blank=True)
+    responses = ArrayField(
+        models.CharField(max_length=100),
+        default=list,
+        blank=True,
+        help_text="done once for each incident; pause@critical: only from that level on",
+    )
+    cool_down = models.PositiveIntegerField(
+        default=0, help_text="seconds in which the same response is not done again to the same target"
+    )
     channels = models.ManyToManyField(Channel, blank=True, related_name="definitions")
     escalation = models.ForeignKey(
         EscalationPolicy,
@@ -102,10 +113,15 @@ class Incident(models.Model):
     environment = models.ForeignKey(Environment, models.PROTECT, null=True, blank=True, related_name="incidents")
     target = models.CharField(max_length=200, blank=True, editable=False)
     commander = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
+    communications = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
+    scribe = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
     escalations = models.PositiveSmallIntegerField(default=0, editable=False)
     opened_at = models.DateTimeField(db_default=Now(), editable=False)
     acknowledged_at = models.DateTimeField(null=True, editable=False)
     acknowledged_by = models.CharField(max_length=200, blank=True, editable=False)
+    answered_at = models.DateTimeField(
+        null=True, editable=False, help_text="the first acknowledgement, whatever became of it"
+    )
     mitigated_at = models.DateTimeField(null=True, editable=False)
     resolved_at = models.DateTimeField(null=True, editable=False)
     closed_at = models.DateTimeField(null=True, editable=False)
@@ -140,6 +156,11 @@ class Incident(models.Model):
     def __str__(self) -> str:
         return f"incident {self.pk}: {self.title}"
 
+    def not_before(self, now: datetime) -> datetime:
+        """`now`, or the last thing that happened to it where the database's clock was set back meanwhile."""
+        known = (self.opened_at, self.acknowledged_at, self.mitigated_at, self.resolved_at)
+        return max([now, *(at for at in known if at is not None)])
+
 
 OPEN = (Incident.Status.TRIGGERED, Incident.Status.ACKNOWLEDGED, Incident.Status.MITIGATED)
 
@@ -168,13 +189,19 @@ class ResponseRun(models.Model):
     """One response of one incident to one target: done once, whatever happens to the process that does it."""
 
     class Status(models.TextChoices):
+        PROPOSED = "proposed"
         PENDING = "pending"
+        ASKED = "asked"
         DONE = "done"
         REFUSED = "refused"
         FAILED = "failed"
 
     MOVES: ClassVar[dict[str, set[str]]] = {
-        Status.PENDING: {Status.DONE, Status.REFUSED, Status.FAILED},
+        # Waits for a person's word.
+        Status.PROPOSED: {Status.PENDING, Status.REFUSED},
+        Status.PENDING: {Status.ASKED, Status.DONE, Status.REFUSED, Status.FAILED},
+        # A machine outside has been asked, through the outbox.
+        Status.ASKED: {Status.DONE, Status.FAILED},
         Status.FAILED: {Status.PENDING},
         Status.REFUSED: {Status.PENDING},
         Status.DONE: set(),
@@ -202,3 +229,20 @@ class ResponseRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} of {self.target}"
+
+
+class IncidentAttachment(models.Model):
+    """What was captured for an incident, as it was. Append-only, by a trigger."""
+
+    incident = models.ForeignKey(Incident, models.PROTECT, related_name="attachments")
+    run = models.OneToOneField(ResponseRun, models.PROTECT, null=True, related_name="attachment")
+    name = models.CharField(max_length=100)
+    content = models.JSONField()
+    sha256 = models.CharField(max_length=64, help_text="of the content as canonical JSON")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ("incident", "id")
+
+    def __str__(self) -> str:
+        return f"{self.name} of incident {self.incident_id}"

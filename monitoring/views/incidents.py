@@ -10,10 +10,11 @@ from django.db.models import Count, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from monitoring.actions import incidents, specs
-from monitoring.models import Alert, Incident, Severity
+from monitoring.actions import incidents, responses, specs
+from monitoring.models import Alert, Incident, PostMortem, Severity
 from monitoring.models.incidents import OPEN
 from monitoring.views import words
 from portal import htmx, permissions, posted
@@ -53,7 +54,9 @@ VERBS: dict[str, tuple[Callable[..., None], str]] = {
 
 
 def visible(request: HttpRequest) -> "QuerySet[Incident]":
-    rows = Incident.objects.select_related("service", "environment", "definition")
+    rows = Incident.objects.select_related(
+        "service", "environment", "definition", "commander", "communications", "scribe"
+    )
     return permissions.visible(person(request), rows)
 
 
@@ -113,6 +116,19 @@ def press(request: HttpRequest, pk: int, verb: str) -> HttpResponse:
             raise Invalid.of("note", "say what is worth remembering")
         incidents.note(incident, because, by=who)
         messages.success(request, "Noted in the timeline.")
+    elif verb == "assign":
+        name, role = posted.text(request, "person"), posted.text(request, "role")
+        chosen = User.objects.filter(username=name, is_active=True).first()
+        if name and chosen is None:
+            raise Invalid.of("person", "choose who it is")
+        incidents.assign(incident, role, chosen, by=who)
+        messages.success(request, f"{incidents.ROLES[role]}: {chosen or 'nobody'}.")
+    elif verb == "severity":
+        incidents.set_severity(incident, posted.text(request, "severity"), by=who, because=because)
+        messages.success(request, f"Incident {pk} is {incident.severity} now.")
+    elif verb == "resolve-despite":
+        incidents.resolve(incident, by=who, because=because, despite_alerts=True)
+        messages.success(request, f"Incident {pk} is resolved.")
     elif verb in VERBS:
         action, done = VERBS[verb]
         action(incident, by=who, because=because)
@@ -122,16 +138,25 @@ def press(request: HttpRequest, pk: int, verb: str) -> HttpResponse:
     return posted.back(request, reverse("incident", args=[pk]))
 
 
+@page
+@require_POST
+def confirm(request: HttpRequest, pk: int, run: int) -> HttpResponse:
+    """What the portal proposes, and a person says so."""
+    incident = get_object_or_404(visible(request), pk=pk)
+    proposed = get_object_or_404(incident.runs.select_related("service", "environment"), pk=run)
+    responses.confirm(proposed, by=person(request), because=posted.text(request, "because"))
+    messages.success(request, f"{proposed}: done as proposed.")
+    return posted.back(request, reverse("incident", args=[pk]))
+
+
 def acknowledging(incident: Incident, who: User) -> Verb | None:
     """The one button that a list shows; None when somebody has come already."""
     return next((verb for verb in verbs(incident, who) if verb.name == "acknowledge"), None)
 
 
-def verbs(incident: Incident, who: User) -> list[Verb]:
-    """What can be done about it now."""
-    may = permissions.can(
-        who, "operate", environment=incident.environment or permissions.ANY, service=incident.service or permissions.ANY
-    )
+def verbs(incident: Incident, who: User, *, firing: bool = False) -> list[Verb]:
+    """What can be done about it now; `firing`: while an alert of it still fires."""
+    may = _may_operate(incident, who)
     why_not = "" if may else "None of your roles may operate here."
     found: list[Verb] = []
     if incident.status in OPEN:
@@ -144,19 +169,37 @@ def verbs(incident: Incident, who: User) -> list[Verb]:
         if incident.status != Status.MITIGATED:
             note = "The users no longer feel it; the cause may still be there."
             found.append(Verb("mitigate", "Mitigate", note=note, why_not=why_not))
-        note = "It is over. Alerts that still fire are ended; if they are right, they fire anew."
-        found.append(Verb("resolve", "Resolve", note=note, why_not=why_not))
+        if firing:
+            note = "An alert still fires. It is ended with the incident; if it is right, it fires anew, into a new one."
+            found.append(Verb("resolve-despite", "Resolve all the same", "danger", "needed", note, why_not))
+        else:
+            found.append(Verb("resolve", "Resolve", note="It is over. What comes back is new.", why_not=why_not))
     elif incident.status == Status.RESOLVED:
         found.append(Verb("close", "Close", note="Nothing is left to be done about it.", why_not=why_not))
     return found
 
 
+def _may_operate(incident: Incident, who: User) -> bool:
+    return permissions.can(
+        who, "operate", environment=incident.environment or permissions.ANY, service=incident.service or permissions.ANY
+    )
+
+
 def _state(request: HttpRequest, incident: Incident) -> dict[str, Any]:
     alerts = list(incident.alerts.select_related("threshold").order_by("status", "-id"))
     names = specs.member_names([alert.threshold for alert in alerts])
+    who = person(request)
+    firing = any(alert.status == Alert.Status.FIRING for alert in alerts)
+    may = _may_operate(incident, who) and incident.status != Status.CLOSED
     return {
         "incident": incident,
-        "verbs": verbs(incident, person(request)),
+        "verbs": verbs(incident, who, firing=firing),
+        "may_operate": may,
+        "roles": [(role, label, getattr(incident, role)) for role, label in incidents.ROLES.items()],
+        "people": User.objects.filter(is_active=True).order_by("username") if may else (),
+        "severities": Severity.choices,
+        "post_mortem": PostMortem.objects.filter(incident=incident).first(),
+        "now": timezone.now(),
         "alerts": [
             (
                 alert,
@@ -167,6 +210,7 @@ def _state(request: HttpRequest, incident: Incident) -> dict[str, Any]:
             for alert in alerts
         ],
         "runs": incident.runs.all(),
+        "attachments": incident.attachments.defer("content"),
     }
 
 

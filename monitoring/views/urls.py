@@ -2,7 +2,21 @@
 
 from django.urls import path
 
-from monitoring.views import alerts, channels, incidents, on_call, rejections, silences, slos, statuspage, thresholds
+from monitoring.views import (
+    alerts,
+    attachments,
+    channels,
+    figures,
+    incidents,
+    on_call,
+    postmortems,
+    preferences,
+    rejections,
+    silences,
+    slos,
+    statuspage,
+    thresholds,
+)
 
 urlpatterns = [
     path("status/", statuspage.page, name="status-page"),
@@ -15,6 +29,8 @@ urlpatterns = [
     path("dead-letters/", channels.dead_letters, name="dead-letters"),
     path("dead-letters/<int:pk>/resend/", channels.resend, name="dead-letter-resend"),
     path("rejections/", rejections.index, name="rejections"),
+    path("me/notifications/", preferences.index, name="my-notifications"),
+    path("me/notifications/save/", preferences.save, name="my-notifications-save"),
     path("on-call/", on_call.index, name="on-call"),
     path("on-call/overrides/<int:pk>/take-back/", on_call.take_back, name="on-call-take-back"),
     path("on-call/<str:key>/stand-in/", on_call.stand_in, name="on-call-stand-in"),
@@ -33,7 +49,15 @@ urlpatterns = [
     path("slos/", slos.index, name="slos"),
     path("slos/<str:key>/", slos.detail, name="slo"),
     path("incidents/", incidents.index, name="incidents"),
+    path("incidents/figures/", figures.index, name="incident-figures"),
     path("incidents/<int:pk>/", incidents.detail, name="incident"),
+    path("incidents/<int:pk>/attachments/<int:attachment>/", attachments.detail, name="incident-attachment"),
+    path("incidents/<int:pk>/responses/<int:run>/confirm/", incidents.confirm, name="incident-confirm"),
+    path("incidents/<int:pk>/post-mortem/", postmortems.detail, name="post-mortem"),
+    path("incidents/<int:pk>/post-mortem/<slug:verb>/", postmortems.press, name="post-mortem-press"),
+    path("incidents/<int:pk>/action-items/add/", postmortems.add_item, name="action-item-add"),
+    path("action-items/", postmortems.items, name="action-items"),
+    path("action-items/<int:pk>/<slug:status>/", postmortems.end_item, name="action-item-end"),
     path("incidents/<int:pk>/parts/<slug:name>/", incidents.part, name="incident-part"),
     path("incidents/<int:pk>/<slug:verb>/", incidents.press, name="incident-press"),
 ]

@@ -162,7 +162,9 @@ class Releases:
             kind, _, number = incident["target"].partition(":")
             if kind == "deployment" and number.isdigit() and int(number) < succeeded["id"]:
                 because = f"{succeeded['version']}, without the fault, has reached everybody"
-                self._door.post(f"/api/v1/incidents/{incident['id']}/resolve/", {"because": because})
+                self._door.post(
+                    f"/api/v1/incidents/{incident['id']}/resolve/", {"because": because, "despite_alerts": True}
+                )
         self._tidied.add(succeeded["id"])
 
 

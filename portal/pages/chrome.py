@@ -26,7 +26,16 @@ DELIVERY = ("/channels/", "/dead-letters/", "/rejections/")
 # Pages that belong to a section and have addresses of their own.
 BENEATH = {
     "flags": ("/segments/",),
-    "incidents": ("/on-call/", "/alerts/", "/thresholds/", "/slos/", "/silences/", "/library/", *DELIVERY),
+    "incidents": (
+        "/on-call/",
+        "/action-items/",
+        "/alerts/",
+        "/thresholds/",
+        "/slos/",
+        "/silences/",
+        "/library/",
+        *DELIVERY,
+    ),
 }
 
 

@@ -10,7 +10,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from feedback import queries
-from monitoring.models import Incident
+from monitoring.actions import postmortems
+from monitoring.models import ActionItem, Incident, PostMortem
 from monitoring.views.incidents import acknowledging
 from portal import htmx, permissions
 from portal.access import page, person
@@ -101,7 +102,22 @@ def _needs(request: HttpRequest, found: list[Card]) -> dict[str, Any]:
         ],
         "to_take": incidents,
         "to_approve": _to_approve(who),
+        "to_write": _to_write(who),
+        "now": timezone.now(),
+        "to_do": ActionItem.objects.open()
+        .filter(owner=who, due_on__lte=timezone.now().date())
+        .order_by("due_on")[:MOST],
     }
+
+
+def _to_write(who: User) -> list[PostMortem]:
+    """Post-mortems that are due within a day or late: of whoever led the incident, or else of all who operate there."""
+    soon = timezone.now() + postmortems.REMINDED_BEFORE
+    rows = PostMortem.objects.filter(status=PostMortem.Status.DRAFT, due_at__lt=soon).order_by("due_at")
+    rows = rows.select_related("incident__service", "incident__environment")
+    seen = permissions.visible(who, rows, environment="incident__environment", service="incident__service")
+    seen = seen.filter(Q(incident__commander=who) | Q(incident__commander=None))
+    return [one for one in seen[:MOST] if _may(who, "operate", one.incident)]
 
 
 def _to_approve(who: User) -> list[change_cards.Card]:

@@ -8,6 +8,7 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
+from monitoring.models import PostMortem
 from portal.models import User
 from rollouts.actions import audience_links
 from rollouts.models import Audience, Segment
@@ -44,6 +45,10 @@ def _addresses(made: World) -> dict[str, str]:
         "release": reverse("release", args=[made.releases[0].pk]),
         "incidents": reverse("incidents"),
         "on-call": reverse("on-call"),
+        "my-notifications": reverse("my-notifications"),
+        "incident-figures": reverse("incident-figures"),
+        "post-mortem": reverse("post-mortem", args=[PostMortem.objects.order_by("pk")[0].incident_id]),
+        "action-items": reverse("action-items"),
         "incident": reverse("incident", args=[made.incidents[0].pk]),
         "channels": reverse("channels"),
         "dead-letters": reverse("dead-letters"),

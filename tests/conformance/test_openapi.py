@@ -274,6 +274,10 @@ def _escalation(walk: Walk) -> None:
     walk("PATCH", "escalation-policies/{key}/", {"repeat": 1}, key="standard")
     walk("DELETE", "escalation-policies/{key}/", key="standard")
     walk("DELETE", "rotas/{key}/", key="first")
+    quiet = {"zone": "Europe/Warsaw", "quiet_from": "22:00", "quiet_until": "07:00", "info": "never"}
+    walk("PATCH", "notification-preferences/{username}/", quiet, username="root")
+    walk("GET", "notification-preferences/{username}/", username="root")
+    walk("DELETE", "notification-preferences/{username}/", username="root")
 
 
 def _incidents(walk: Walk, refuser: str) -> None:
@@ -288,6 +292,7 @@ def _incidents(walk: Walk, refuser: str) -> None:
     walk("DELETE", "channels/{id}/", id=spare["id"])
     _status_page(walk)
     definition = {"key": "depth", "name": "Deep queue", "rank": 1, "min_level": "error", "channels": ["hook"]}
+    definition["responses"] = ["propose_capture_diagnostics"]
     walk("POST", "incident-definitions/", definition)
     walk("GET", "incident-definitions/")
     walk("GET", "incident-definitions/{key}/", key="depth")
@@ -298,6 +303,10 @@ def _incidents(walk: Walk, refuser: str) -> None:
     walk("POST", "samples/", {"samples": [{"metric": "depth", "value": 30, "time": time.time(), "labels": labels}]})
     until(lambda: walk("GET", "alerts/")["count"] and walk("GET", "outbox/")["count"], within=20)
     alert = walk("GET", "alerts/")["results"][0]["id"]
+    crossed = walk("GET", "incidents/")["results"][0]["id"]
+    run = walk("GET", "incidents/{id}/", id=crossed)["responses"][0]["id"]
+    walk("POST", "incidents/{id}/responses/{run}/confirm/", {}, id=crossed, run=run)
+    walk("GET", "incidents/{id}/attachments/", id=crossed)
     walk("GET", "alerts/{id}/", id=alert)
     walk("POST", "alerts/{id}/mark_false/", {"because": "tried"}, id=alert)
     walk("POST", "alerts/{id}/unmark_false/", {}, id=alert)
@@ -313,8 +322,22 @@ def _incidents(walk: Walk, refuser: str) -> None:
     walk("POST", "incidents/{id}/acknowledge/", {}, id=fire)
     walk("POST", "incidents/{id}/escalate/", {"because": "spreading"}, id=fire)
     walk("POST", "incidents/{id}/note/", {"text": "water is coming"}, id=fire)
+    walk("POST", "incidents/{id}/assign/", {"role": "scribe", "person": "root"}, id=fire)
+    walk("POST", "incidents/{id}/severity/", {"severity": "SEV1", "because": "all of it"}, id=fire)
+    walk("GET", "incidents/figures/", by="service")
     walk("POST", "incidents/{id}/mitigate/", {}, id=fire)
     walk("POST", "incidents/{id}/resolve/", {}, id=fire)
+    walk("GET", "incidents/{id}/post-mortem/", id=fire)
+    text = {"content": {"root_cause": "a match"}, "expected_version": 0}
+    walk("PATCH", "incidents/{id}/post-mortem/", text, id=fire)
+    walk("GET", "incidents/{id}/post-mortem/versions/", id=fire)
+    walk("POST", "incidents/{id}/post-mortem/waive/", {"because": "a drill"}, id=fire)
+    walk("POST", "incidents/{id}/post-mortem/publish/", {}, id=fire)
+    item = walk("POST", "action-items/", {"incident": fire, "title": "no matches", "due_on": "2030-01-01"})["id"]
+    walk("GET", "action-items/")
+    walk("GET", "action-items/{id}/", id=item)
+    walk("PATCH", "action-items/{id}/", {"owner": "root"}, id=item)
+    walk("POST", "action-items/{id}/end/", {"status": "done"}, id=item)
     walk("POST", "incidents/{id}/close/", {}, id=fire)
 
 

@@ -10,7 +10,16 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from monitoring.actions import incidents, outbox, thresholds
-from monitoring.models import Alert, Channel, Incident, IncidentDefinition, OutboxMessage, ResponseRun, Threshold
+from monitoring.models import (
+    Alert,
+    Channel,
+    Incident,
+    IncidentDefinition,
+    OutboxMessage,
+    PostMortem,
+    ResponseRun,
+    Threshold,
+)
 from tests import make
 from tests.monitoring import watching
 from tests.monitoring.watching import BY, Clock, the_incident
@@ -142,6 +151,8 @@ def test_an_incident_goes_its_way_by_buttons(owner: Client) -> None:
         ("resolve", "resolved"),
         ("close", "closed"),
     ):
+        if name == "close":
+            press(owner, "postmortem", PostMortem.objects.get().pk, "waive", "a drill")
         press(owner, "incident", incident.pk, name, "because it is so")
         incident.refresh_from_db()
         assert incident.status == status
@@ -216,6 +227,7 @@ def test_a_definition_is_made_and_changed_by_form(owner: Client) -> None:
         "group_by": "service,environment",
         "severity": "SEV1",
         "responses": "",
+        "cool_down": "0",
         "channels": [],
         "runbook": "",
     }

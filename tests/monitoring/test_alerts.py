@@ -131,6 +131,7 @@ def test_two_alerts_of_a_service_are_one_incident_which_waits_for_both(clock: Cl
 
 
 def test_a_resolved_incident_takes_no_new_alerts(clock: Clock) -> None:
+    """Invariant 18."""
     watching.threshold()
     clock.look(1, 500)
     clock.look(100, 200)
@@ -142,6 +143,7 @@ def test_a_resolved_incident_takes_no_new_alerts(clock: Clock) -> None:
 
 
 def test_the_same_look_twice_changes_nothing(clock: Clock) -> None:
+    """Invariant 4."""
     watching.threshold()
     clock.look(1, 500)
     counts = (Alert.objects.count(), TimelineEntry.objects.count())
@@ -383,6 +385,7 @@ def _together(*works: Any) -> list[BaseException]:
 
 @pytest.mark.django_db(transaction=True)
 def test_eight_racing_judges_make_one_alert_each_and_one_incident() -> None:
+    """Invariant 3."""
     clock = Clock()
     for number in range(10):
         watching.threshold(f"t{number}")

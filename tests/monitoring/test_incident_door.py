@@ -68,6 +68,9 @@ def test_an_incident_goes_its_way(call: Caller) -> None:
         ("resolve", "resolved", "SEV2"),
         ("close", "closed", "SEV2"),
     ):
+        if verb == "close":
+            assert call.post(f"incidents/{pk}/close/")[0] == 409
+            call.post(f"incidents/{pk}/post-mortem/waive/", {"because": "a drill"})
         code, incident = call.post(f"incidents/{pk}/{verb}/", {"because": "so it is"})
         assert (code, incident["status"], incident["severity"]) == (200, status, severity), incident
         assert incident["timeline"][-1]["text"].endswith(": so it is")
@@ -171,6 +174,7 @@ def test_a_definition_is_made_changed_and_deleted(call: Caller) -> None:
         "group_by": ["service"],
         "severity": "SEV1",
         "responses": ["roll_back"],
+        "cool_down": 0,
         "channels": ["ops"],
         "runbook": "https://example.com/runbook",
         "escalation": None,

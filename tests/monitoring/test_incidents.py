@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from monitoring.actions import definitions, incidents, outbox
-from monitoring.models import Alert, Channel, Incident, IncidentDefinition, OutboxMessage, TimelineEntry
+from monitoring.actions import definitions, incidents, outbox, postmortems
+from monitoring.models import Alert, Channel, Incident, IncidentDefinition, OutboxMessage, PostMortem, TimelineEntry
 from portal import audit
 from portal.errors import Forbidden, Invalid, Refused
 from tests import make
@@ -32,7 +32,8 @@ def test_an_incident_goes_its_way_and_every_step_is_on_record() -> None:
     incidents.escalate(incident, by=dana, because="nobody can pay")
     incidents.mitigate(incident, by=dana, because="old version is back")
     incidents.resolve(incident, by=dana)
-    incidents.close(incident, by=dana, because="post-mortem held")
+    postmortems.waive(incident.post_mortem, by=dana, because="a drill")
+    incidents.close(incident, by=dana, because="nothing is left")
     incident.refresh_from_db()
     assert (incident.status, incident.severity, incident.acknowledged_by) == ("closed", "SEV1", "dana")
     times = [
@@ -44,8 +45,16 @@ def test_an_incident_goes_its_way_and_every_step_is_on_record() -> None:
     ]
     assert None not in times
     assert times == sorted(time for time in times if time)
-    assert kinds(incident) == ["opened", "acknowledged", "escalated", "mitigated", "resolved", "closed"]
-    assert [entry.seq for entry in incident.timeline.all()] == [1, 2, 3, 4, 5, 6]
+    assert kinds(incident) == [
+        "opened",
+        "acknowledged",
+        "escalated",
+        "mitigated",
+        "resolved",
+        "postmortem.waived",
+        "closed",
+    ]
+    assert [entry.seq for entry in incident.timeline.all()] == [1, 2, 3, 4, 5, 6, 7]
     assert {entry.actor for entry in incident.timeline.all()} == {"dana"}
     assert [entry.verb for entry in audit.of(incident)][::-1] == [
         "incident.opened",
@@ -70,8 +79,10 @@ def test_an_incident_goes_its_way_and_every_step_is_on_record() -> None:
     ],
 )
 def test_a_step_that_makes_no_sense_is_refused_in_words(done: list[str], verb: str) -> None:
+    """Invariant 19: no move that the table does not allow."""
     incident = incidents.open_by_hand("x", by=BY)
     for name in done:
+        PostMortem.objects.update(status="waived")
         getattr(incidents, name)(incident, by=BY)
     before = kinds(incident)
     with pytest.raises(Refused, match=f"incident {incident.pk}"):
@@ -111,6 +122,7 @@ def test_only_who_may_operate_there_acts() -> None:
 
 
 def test_a_timeline_can_only_grow() -> None:
+    """Invariant 19: append-only."""
     incident = incidents.open_by_hand("x", by=BY)
     for spoil in (lambda: TimelineEntry.objects.update(text="y"), lambda: TimelineEntry.objects.all().delete()):
         with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
@@ -133,7 +145,11 @@ def test_resolving_by_hand_ends_its_alerts_and_they_fire_anew_if_they_are_right(
     threshold = watching.threshold()
     clock.look(1, 500)
     incident = the_incident()
-    incidents.resolve(incident, by=BY, because="false alarm")
+    with pytest.raises(Refused, match="still fires"):
+        incidents.resolve(incident, by=BY, because="false alarm")
+    with pytest.raises(Invalid, match="say why"):
+        incidents.resolve(incident, by=BY, despite_alerts=True)
+    incidents.resolve(incident, by=BY, because="false alarm", despite_alerts=True)
     assert the_alert().status == "resolved"
     assert the_alert().resolved_because == f"resolved by test with incident {incident.pk}"
     assert incident.timeline.last().text == (  # type: ignore[union-attr]

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_killed_before_every_statement_in_turn() -> None:
+    """Invariant 1: a judge killed anywhere leaves one alert and its messages."""
     watching.deeds()
     channel = Channel.objects.create(name="ops", kind="webhook", config={"url": "http://192.0.2.1/"})
     definitions.create("told", {"name": "Told", "rank": 1, "channels": [channel]}, by=BY)

@@ -3,11 +3,14 @@
 import hashlib
 import hmac
 import json
+import socket
+import struct
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from pytest_django.fixtures import Settings
 
 from monitoring.actions import outbox
@@ -89,6 +92,31 @@ def test_a_receiver_in_trouble_is_asked_again_with_the_same_key(receiver: Receiv
     message.refresh_from_db()
     assert (message.state, message.attempts, message.last_error) == ("sent", 2, "")
     assert receiver.keys == ["k1", "k1"]
+
+
+def test_a_connection_that_is_reset_is_tried_again_with_the_same_key(receiver: Receiver, settings: Settings) -> None:
+    """Invariant 17, with the tests beside it: nothing that passes is given up, and nothing has a second key."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=_reset, args=[server])
+        thread.start()
+        channel = make_channel(f"http://127.0.0.1:{server.getsockname()[1]}/hook")
+        message = put(channel)
+        outbox.deliver()
+        thread.join()
+    message.refresh_from_db()
+    assert (message.state, message.attempts) == ("pending", 1)
+    Channel.objects.update(config={"url": receiver.url}, resting_until=None)
+    make_due(message)
+    outbox.deliver()
+    assert receiver.keys == ["k1"]
+
+
+def _reset(server: socket.socket) -> None:
+    """Take one connection and throw it away in the middle of its request."""
+    connected, _ = server.accept()
+    connected.recv(1)
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connected.close()
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 410, 422, 301, 302, 307])
@@ -295,3 +323,18 @@ def test_calls_are_recorded(receiver: Receiver) -> None:
     put(make_channel(receiver.url))
     outbox.deliver()
     assert [type(call) for call in receiver.calls] == [Call]
+
+
+@pytest.mark.parametrize("plan", ["hashjoin", "mergejoin, material, hashagg", "indexscan, bitmapscan, hashjoin"])
+def test_one_lease_takes_one_message_under_any_plan(plan: str) -> None:
+    """An update joined to a locking subquery may run it once for each row of the other side, and lease as many."""
+    channels = [make_channel("https://example.com/", name=f"c{number}") for number in range(5)]
+    for number in range(40):
+        put(channels[number % 5], key=f"k{number}")
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE monitoring_outboxmessage")
+        for name in plan.split(", "):
+            cursor.execute(f"SET LOCAL enable_{name} = off")
+    for leased in (1, 2, 3):
+        assert outbox.lease() is not None
+        assert OutboxMessage.objects.exclude(lease_token=None).count() == leased

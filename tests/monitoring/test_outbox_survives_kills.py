@@ -45,8 +45,10 @@ def send_under_fire(mode: str, receiver: Receiver, *, kills: int) -> Counter[str
 
 
 def test_leased_messages_all_arrive(receiver: Receiver) -> None:
+    """Invariant 1: senders killed at random lose nothing, and a message has one key."""
     assert len(send_under_fire("lease", receiver, kills=24)) == MESSAGES
 
 
 def test_messages_marked_before_they_are_sent_do_not(receiver: Receiver) -> None:
+    """Invariant 2: the variant that marks first loses some, so the test above bites."""
     assert len(send_under_fire("mark", receiver, kills=60)) < MESSAGES

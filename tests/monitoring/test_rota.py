@@ -94,6 +94,7 @@ def test_what_the_calendar_shows_is_who_is_called(
     ],
 )
 def test_a_daily_turn_over_the_night_when_clocks_change(night: str, hours: int) -> None:
+    """Invariant 22."""
     layer = weekly("dana", "sam", days=1, starts_on=date(2026, 1, 1))
     day = date.fromisoformat(night)
     shifts = Rota([layer]).shifts(at(f"{day - timedelta(days=1)}T09:00"), at(f"{day}T09:00"))

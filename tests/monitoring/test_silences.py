@@ -185,6 +185,7 @@ NIGHT = Recurrence(frozenset(range(7)), time(22), time(6), WARSAW)
     ("day", "hours"), [((2026, 6, 1), 8), ((2026, 3, 28), 7), ((2026, 10, 24), 9)], ids=["summer", "spring", "autumn"]
 )
 def test_a_nightly_window_keeps_to_the_wall_clock(day: tuple[int, int, int], hours: int) -> None:
+    """Invariant 22."""
     evening = datetime(*day, 23, tzinfo=WARSAW)
     span = NIGHT.at(evening)
     assert span is not None
@@ -282,6 +283,7 @@ def test_nothing_inhibits_itself(clock: Clock) -> None:
 
 # --- Flapping -----------------------------------------------------------------------------------
 def test_a_hundred_flaps_are_a_handful_of_messages(clock: Clock) -> None:
+    """Invariant 16."""
     watching.threshold(window=1, interval=1)
     for second in range(2, 402, 4):
         clock.look(second, 500)

@@ -9,10 +9,14 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from feedback.models import Entry
 from monitoring.models import (
+    ActionItem,
     Alert,
     Channel,
+    IncidentAttachment,
     MaintenanceWindow,
     OutboxMessage,
+    PostMortem,
+    ResponseRun,
     Rota,
     RotaOverride,
     Silence,
@@ -59,6 +63,9 @@ def _doors(made: World) -> list[Door]:
     deployment, incident = made.deployments[0].pk, made.incidents[0].pk
     alert = Alert.objects.exclude(environment=None).order_by("pk")[0].pk
     threshold = Threshold.objects.active().filter(owner="", members=[]).order_by("pk")[0].pk
+    over = PostMortem.objects.order_by("pk")[0].incident_id
+    run = ResponseRun.objects.order_by("pk")[0]
+    attachment = IncidentAttachment.objects.order_by("pk")[0].pk
     flag, place, segment = made.flags[0].key, made.environment.key, Segment.objects.order_by("pk")[0].key
     return [
         Door("home", ()),
@@ -110,6 +117,16 @@ def _doors(made: World) -> list[Door]:
         Door("incident-part", (incident, "state")),
         Door("incident-press", (incident, "resolve"), posts=True),
         Door("rejections", ()),
+        Door("incident-figures", ()),
+        Door("incident-attachment", (over, attachment)),
+        Door("incident-confirm", (run.incident_id, run.pk), posts=True),
+        Door("post-mortem", (over,)),
+        Door("post-mortem-press", (over, "publish"), posts=True),
+        Door("action-item-add", (over,), posts=True),
+        Door("action-items", ()),
+        Door("action-item-end", (ActionItem.objects.order_by("pk")[0].pk, "done"), posts=True),
+        Door("my-notifications", ()),
+        Door("my-notifications-save", (), posts=True),
         Door("on-call", ()),
         Door("on-call-stand-in", (Rota.objects.order_by("pk")[0].key,), posts=True),
         Door("on-call-take-back", (RotaOverride.objects.order_by("pk")[0].pk,), posts=True),

@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from monitoring.actions import incidents
-from monitoring.models import Slo, Threshold
+from monitoring.models import PostMortem, Slo, Threshold
 from portal.models import Environment
 from rollouts.actions import runs
 from rollouts.models import Segment
@@ -20,9 +20,9 @@ pytestmark = pytest.mark.django_db
 
 # Session and person, grants, then the page's own; a page that needs more has to say so here.
 MOST = {
-    "home": 18,
+    "home": 20,
     "home-part running": 10,
-    "home-part needs": 11,
+    "home-part needs": 13,
     "home-part incidents": 4,
     "home-part feedback": 4,
     "banner": 5,
@@ -50,8 +50,12 @@ MOST = {
     "release": 15,
     "incidents": 10,
     "on-call": 12,
-    "incident": 11,
-    "incident-part state": 6,
+    "my-notifications": 10,
+    "incident-figures": 12,
+    "post-mortem": 11,
+    "action-items": 9,
+    "incident": 14,
+    "incident-part state": 10,
     "incident-part timeline": 5,
     "alerts": 10,
     "thresholds": 24,
@@ -108,6 +112,10 @@ def _addresses(made: World) -> dict[str, str]:
         "silences": reverse("silences"),
         "slos": reverse("slos"),
         "slo": reverse("slo", args=[Slo.objects.order_by("pk")[0].key]),
+        "my-notifications": reverse("my-notifications"),
+        "incident-figures": reverse("incident-figures"),
+        "post-mortem": reverse("post-mortem", args=[PostMortem.objects.order_by("pk")[0].incident_id]),
+        "action-items": reverse("action-items"),
         "incident": reverse("incident", args=[incident]),
         **{f"incident-part {part}": reverse("incident-part", args=[incident, part]) for part in ("state", "timeline")},
         "channels": reverse("channels"),

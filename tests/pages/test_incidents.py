@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from monitoring.actions import incidents
+from monitoring.actions import incidents, postmortems
 from monitoring.models import Incident
 from tests import make
 from tests.make import BY
@@ -43,6 +43,8 @@ def test_an_incident_is_carried_through_to_its_end_from_its_page() -> None:
     assert "Noted" in _press(olu, incident, "note", "the provider answers 502")
     assert "is mitigated" in _press(olu, incident, "mitigate")
     assert "is resolved" in _press(olu, incident, "resolve", "provider is back")
+    assert "its post-mortem is not done" in _press(olu, incident, "close")
+    postmortems.waive(incident.post_mortem, by=BY, because="a drill")
     shown = _press(olu, incident, "close")
     assert incident.status == "closed"
     for words in ("the provider answers 502", "more countries", "provider is back", "closed by olu"):
@@ -110,6 +112,42 @@ def test_the_list_keeps_its_filters_in_the_address() -> None:
     assert listed("severity=SEV1") == {"bad"}
     assert listed("show=all&severity=nonsense&environment=staging&service=checkout") == {"bad", "over", "taken"}
     assert listed("environment=lab") == set()
+
+
+def test_roles_and_severity_are_given_on_its_page_with_a_reason() -> None:
+    dana = make.person("dana", "operator")
+    client, incident = seats.seat(dana), _opened(severity="SEV3")
+    address = reverse("incident-press", args=[incident.pk, "assign"])
+    shown = client.post(address, {"role": "commander", "person": "dana"}, follow=True).content.decode()
+    assert "Commander: dana." in shown
+    assert "dana (you)" in shown
+    assert client.post(address, {"role": "king", "person": "dana"}).status_code == 400
+    assert client.post(address, {"role": "scribe", "person": "nobody-here"}).status_code == 400
+    severity = reverse("incident-press", args=[incident.pk, "severity"])
+    assert client.post(severity, {"severity": "SEV1"}).status_code == 400
+    client.post(severity, {"severity": "SEV1", "because": "everybody is hit"})
+    incident.refresh_from_db()
+    assert (incident.severity, incident.commander) == ("SEV1", dana)
+
+
+def test_while_an_alert_fires_the_page_asks_for_a_reason_to_resolve() -> None:
+    watching.threshold()
+    Clock().look(1, 500)
+    incident, captain = Incident.objects.get(), seats.captain()
+    shown = captain.get(reverse("incident", args=[incident.pk])).content.decode()
+    assert "Resolve all the same" in shown
+    assert "still fires" in _press(captain, incident, "resolve", "done")
+    assert incident.status == "triggered"
+    _press(captain, incident, "resolve-despite", "the sensor is broken")
+    assert incident.status == "resolved"
+
+
+def test_the_figures_are_shown_by_service() -> None:
+    incident = _opened()
+    incidents.acknowledge(incident, by=BY)
+    shown = seats.captain().get(reverse("incident-figures")).content.decode()
+    assert "MTTA" in shown
+    assert ">checkout</strong>" in shown
 
 
 def test_a_fetched_part_is_the_part_and_no_whole_page() -> None:

@@ -11,12 +11,15 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from feedback.actions import entries
 from monitoring.actions import (
+    action_items,
     definitions,
     escalation_policies,
     events,
     exposures,
     incidents,
     judging,
+    postmortems,
+    preferences,
     rejections,
     rotas,
     silences,
@@ -25,7 +28,7 @@ from monitoring.actions import (
     thresholds,
 )
 from monitoring.actions.exposures import Shown
-from monitoring.models import Channel, Incident, OutboxMessage
+from monitoring.models import Channel, Incident, IncidentAttachment, OutboxMessage
 from portal import jobs
 from portal.models import Environment, User
 from portal.tasks import seal_audit
@@ -131,6 +134,12 @@ class World:
         thresholds.create(spec, by=BY)
         make.measured(f"latency_{n}", 3.0, 4.0, service=service.key, environment=self.environment.key)
         incidents.open_by_hand(f"by hand {n}", by=BY, service=service, environment=self.environment)
+        over = incidents.open_by_hand(f"over {n}", by=BY, service=service, environment=self.environment)
+        incidents.resolve(over, by=BY)
+        postmortems.edit(over.post_mortem, {"summary": f"what {n} was"}, by=BY)
+        content: dict[str, list[str]] = {"series": [], "firing": [], "rejections": []}
+        IncidentAttachment.objects.create(incident=over, name="diagnostics", content=content, sha256="0" * 64)
+        action_items.add(over, {"title": f"watch {n}"}, by=BY)
 
     def _things_beside(self, n: int, voter: User) -> None:
         now = jobs.database_now()
@@ -156,6 +165,7 @@ class World:
         layer = {"people": [voter.username], "every": "week", "handover": "09:00", "starts_on": "2026-01-05"}
         rota = rotas.create(f"rota-{n}", {"layers": [layer]}, by=BY)
         rotas.stand_in(rota, voter, ends_at=now + timedelta(hours=1), by=BY, comment=f"swap {n}")
+        preferences.choose(voter, {"zone": "Europe/Warsaw"}, by=voter)
         steps = [{"delay": 900, "people": [voter.username]}, {"delay": 900, "rotas": [rota.key]}]
         escalation_policies.create(f"policy-{n}", {"steps": steps}, by=BY)
         rejections.note(f"scrape: service-{n}", "value: must be a number", by=BY, example="NaN")

@@ -83,7 +83,7 @@ class _Telling:
         incident = self.incident
         sam, dana = world.people["sam"], world.people[run.captain]
         incident.acknowledged_at, incident.acknowledged_by = at + timedelta(minutes=2, seconds=9), str(sam)
-        incident.mitigated_at = at
+        incident.answered_at, incident.mitigated_at = incident.acknowledged_at, at
         incident.resolved_at = at + timedelta(minutes=41)
         incident.closed_at = at + timedelta(hours=5, minutes=12)
         incident.save(force_insert=True)

@@ -1,0 +1,83 @@
+"""What the portal knew in the hour before: kept with the incident as it was, however soon the raw data is dropped."""
+
+import hashlib
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from django.db.models import F
+
+from monitoring.models import Alert, Incident, IncidentAttachment, Rejection, ResponseRun, Series
+from monitoring.models.metrics import AHEAD
+from monitoring.queries.points import matching, points
+from portal import jobs
+
+SPAN = timedelta(hours=1)
+STEP = timedelta(minutes=1)
+MOST_SERIES = 40
+MOST_LINES = 50
+
+
+def capture(run: ResponseRun) -> IncidentAttachment:
+    """In the transaction that settles the run; a second time it finds its work done."""
+    known = IncidentAttachment.objects.filter(run=run).first()
+    if known is not None:
+        return known
+    now = jobs.database_now()
+    content = gather(run.incident, now=now)
+    digest = hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return IncidentAttachment.objects.create(
+        incident=run.incident, run=run, name="diagnostics", content=content, sha256=digest
+    )
+
+
+def gather(incident: Incident, *, now: datetime) -> dict[str, Any]:
+    """The series behind its alerts first, then others of the same place; what fires; what was turned away."""
+    since = now - SPAN
+    chosen = _series(incident)
+    # Clocks of senders may be a little ahead of ours.
+    lines = points([one.pk for one in chosen], since=since, until=now + AHEAD, step=STEP)
+    by_series = {line.series: line.points for line in lines}
+    series = [
+        {
+            "metric": one.metric.name,
+            "unit": one.metric.unit,
+            "labels": one.labels,
+            "points": [[int(point.time.timestamp()), point.value] for point in by_series[one.pk]],
+        }
+        for one in chosen
+        if by_series[one.pk]
+    ]
+    # Of the incident's own place: whoever sees the incident may see these.
+    here = {"environment": incident.environment}
+    firing = Alert.objects.firing().filter(**here).select_related("threshold").order_by("-fired_at")[:MOST_LINES]
+    turned_away = Rejection.objects.filter(minute__gte=since, **here).order_by("-count")[:MOST_LINES]
+    return {
+        "since": since.isoformat(),
+        "until": now.isoformat(),
+        "step": int(STEP.total_seconds()),
+        "series": series,
+        "series_count": len(series),
+        "firing": [
+            {"threshold": one.threshold.name, "level": one.level, "reason": one.reason, "labels": one.labels}
+            for one in firing
+        ],
+        "rejections": [{"source": one.source, "reason": one.reason, "count": one.count} for one in turned_away],
+    }
+
+
+def _series(incident: Incident) -> list[Series]:
+    found: dict[int, Series] = {}
+    for alert in incident.alerts.select_related("threshold").order_by("id")[:MOST_LINES]:
+        for metric in filter(None, (alert.threshold.metric, alert.threshold.denominator)):
+            for one in matching(metric, alert.threshold.matchers)[:MOST_SERIES]:
+                found.setdefault(one.pk, one)
+    where = {name: thing for name in ("service", "environment") if (thing := getattr(incident, name)) is not None}
+    if where:
+        # What has come of late first.
+        others = (
+            Series.objects.filter(**where).select_related("metric").order_by(F("last_time").desc(nulls_last=True), "pk")
+        )
+        for one in others[:MOST_SERIES]:
+            found.setdefault(one.pk, one)
+    return list(found.values())[:MOST_SERIES]
