@@ -21,8 +21,11 @@ KEY = "fd_bench"
 FLAGS = 100
 
 
-def source(number: int, rules: int = 1) -> FlagSource:
-    """One percentage flag whose rules have three conditions each; the last rule is the one that matches."""
+def source(number: int, rules: int = 1, *, alone: bool = False) -> FlagSource:
+    """One percentage flag whose rules have three conditions each; the last rule is the one that matches.
+
+    Alone it asks what no other flag asks, so that nothing can be asked once for several.
+    """
     last = rules - 1
     return FlagSource(
         f"flag-{number}",
@@ -43,7 +46,7 @@ def source(number: int, rules: int = 1) -> FlagSource:
                         "op": "equals",
                         "values": ["pro" if rule == last else f"plan{number}-{rule}"],
                     },
-                    {"attr": "age", "op": "gte", "values": [18]},
+                    {"attr": "age", "op": "gte", "values": [18 - number / 10_000 if alone else 18]},
                 ],
                 "serve": {"variant": "on", "rollout": 25_000},
             }
@@ -53,10 +56,10 @@ def source(number: int, rules: int = 1) -> FlagSource:
     )
 
 
-def snapshot(flags: int, rules: int = 1) -> Snapshot:
+def snapshot(flags: int, rules: int = 1, *, alone: bool = False) -> Snapshot:
     """Compiled one by one as the loader does, from what was read of each and is gone then."""
     pool = Pool()
-    compiled = (compile_flag(source(number, rules), {}, pool) for number in range(flags))
+    compiled = (compile_flag(source(number, rules, alone=alone), {}, pool) for number in range(flags))
     return assemble("production", 1, {flag.key: flag for flag in compiled})
 
 
@@ -79,8 +82,8 @@ class Memory:
         return self.held
 
 
-def _memory() -> Memory:
-    made = Memory(snapshot(FLAGS))
+def _memory(*, alone: bool = False) -> Memory:
+    made = Memory(snapshot(FLAGS, alone=alone))
     key = KeyInfo(1, "bench", frozenset({"evaluate"}), frozenset({"production"}), None, None)
     made.ring.by_digest[keys.digest(KEY)] = key
     return made
@@ -99,7 +102,9 @@ class Emptied(Ofrep):
 
 
 application = Emptied(_memory(), tally=Tally())
-application.limiter.rate = 10**9
+unlike = Emptied(_memory(alone=True), tally=Tally())
+for one in (application, unlike):
+    one.limiter.rate = 10**9
 BODY = b'{"key":"flag-1","value":true,"reason":"SPLIT","variant":"on"}'
 
 

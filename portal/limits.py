@@ -13,15 +13,23 @@ class Limiter:
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
-        self._buckets: OrderedDict[object, tuple[float, float]] = OrderedDict()
+        # What each has left, and since when; the caller that has been quiet longest comes first.
+        self._buckets: OrderedDict[object, list[float]] = OrderedDict()
 
     def wait(self, caller: object) -> int:
         """Take one token. 0 when there was one, else the whole seconds until there is."""
         now = time.monotonic()
-        tokens, at = self._buckets.pop(caller, (float(self.rate), now))
-        tokens = min(float(self.rate), tokens + (now - at) * self.rate)
-        granted = tokens >= 1
-        self._buckets[caller] = (tokens - 1 if granted else tokens, now)
-        if len(self._buckets) > MAX_CALLERS:
-            self._buckets.popitem(last=False)
-        return 0 if granted else max(1, math.ceil((1 - tokens) / self.rate))
+        bucket = self._buckets.get(caller)
+        if bucket is None:
+            bucket = self._buckets[caller] = [float(self.rate), now]
+            if len(self._buckets) > MAX_CALLERS:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(caller)
+        tokens = bucket[0] + (now - bucket[1]) * self.rate
+        bucket[1] = now
+        if tokens >= 1:
+            bucket[0] = min(tokens, self.rate) - 1
+            return 0
+        bucket[0] = tokens
+        return max(1, math.ceil((1 - tokens) / self.rate))

@@ -17,13 +17,15 @@ def fault_of(context: Any) -> tuple[str, str] | None:
     if not isinstance(context, dict):
         return "context", "must be an object"
     unit = context.get(TARGETING_KEY)
-    if unit is not None and not isinstance(unit, str):
-        return f"context.{TARGETING_KEY}", "must be a text"
-    if unit is not None and len(unit) > LONGEST_TEXT:
-        return f"context.{TARGETING_KEY}", f"longer than {LONGEST_TEXT} characters"
+    if unit is not None:
+        if not isinstance(unit, str):
+            return f"context.{TARGETING_KEY}", "must be a text"
+        if len(unit) > LONGEST_TEXT:
+            return f"context.{TARGETING_KEY}", f"longer than {LONGEST_TEXT} characters"
     if len(context) > MOST_ATTRIBUTES:
         return "context", f"more than {MOST_ATTRIBUTES} attributes"
-    return _nested(context)
+    kinds = set(map(type, context.values()))
+    return _nested(context) if dict in kinds or list in kinds else None
 
 
 def is_too_large(context: dict[str, Any]) -> bool:

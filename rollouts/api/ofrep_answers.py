@@ -16,7 +16,10 @@ ORIGIN = (b"access-control-allow-origin", b"*")
 SHARED: Headers = [ORIGIN, (b"access-control-expose-headers", b"ETag, Retry-After")]
 JSON: Headers = [(b"content-type", b"application/json"), *SHARED]
 # The answer depends on the body of a POST: no cache in between may keep it.
-FRESH: Headers = [*JSON, (b"cache-control", b"no-store")]
+NO_STORE = (b"cache-control", b"no-store")
+FRESH: Headers = [*JSON, NO_STORE]
+# What only a browser reads is told to those alone that say which page they come from: each header takes its time.
+FRESH_FROM_NO_PAGE: Headers = [JSON[0], NO_STORE]
 PARSE_ERROR, INVALID_CONTEXT, GENERAL = "PARSE_ERROR", "INVALID_CONTEXT", "GENERAL"
 
 
@@ -38,7 +41,7 @@ async def fail(send: Send, key: str | None, failed: Failed) -> None:
 
 async def answer(send: Send, status: int, body: bytes, headers: Headers) -> None:
     if status not in (204, 304):
-        headers = [*headers, (b"content-length", str(len(body)).encode())]
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import sha256
 from struct import Struct
 from typing import Any
@@ -25,15 +26,34 @@ def variant_seed(salt: str, variant: str) -> bytes:
 
 def bucket(seed: bytes, unit: str) -> int:
     """An integer in 0..99 999. A unit is in a rollout iff its bucket is below it: ramps are nested."""
-    number: int = _first_eight(sha256(seed + unit.encode("utf-8", "surrogatepass")).digest())[0]
+    number: int = _first_eight(_digest(seed, unit))[0]
     return (number * FULL) >> 64
+
+
+@lru_cache(maxsize=4096)
+def bound(rollout: int) -> bytes:
+    """Digests below it are those of buckets below `rollout`: the least number of 8 bytes that is not."""
+    return (-(-(rollout << 64) // FULL)).to_bytes(8, "big")
+
+
+def is_within(bound: bytes, seed: bytes, unit: str) -> bool:
+    """Whether the unit's bucket is within the share; as bytes, which are in the order of their numbers."""
+    try:
+        return sha256(seed + unit.encode()).digest() < bound
+    except UnicodeEncodeError:
+        return _digest(seed, unit) < bound
 
 
 def score(weight: int, seed: bytes, unit: str) -> float:
     """Weighted rendezvous: weight / -ln(u), u from the top 53 bits of the hash."""
-    number: int = _first_eight(sha256(seed + unit.encode("utf-8", "surrogatepass")).digest())[0]
+    number: int = _first_eight(_digest(seed, unit))[0]
     top = number >> 11
     return weight / -math.log(top / _TWO_TO_53) if top else 0.0
+
+
+def _digest(seed: bytes, unit: str) -> bytes:
+    # Half of a pair of surrogates is no text, but JSON can say it.
+    return sha256(seed + unit.encode("utf-8", "surrogatepass")).digest()
 
 
 def choose(choices: Iterable[Choice], unit: str) -> Choice:

@@ -54,7 +54,8 @@ def _broken(source: FlagSource, why: str) -> Flag:
     )
     flag = compile_flag(bare, {})
     error = Result(source.key, error=ErrorCode.GENERAL, message=f"flag {source.key}: {why}")
-    return replace(flag, fallthrough=replace(flag.fallthrough, result=error))
+    fallthrough = replace(flag.fallthrough, result=error)
+    return replace(flag, fallthrough=fallthrough, otherwise=error, always=error if flag.enabled else flag.off)
 
 
 def compile_flag(source: FlagSource, segments: Mapping[str, Segment], pool: Pool | None = None) -> Flag:
@@ -74,10 +75,13 @@ def compile_flag(source: FlagSource, segments: Mapping[str, Segment], pool: Pool
     if hashed_rules and serve.result is not None and (serve.result.reason is Reason.STATIC or serve.schedule):
         after = make(str(serve.result.variant), Reason.SPLIT, "FALLTHROUGH")
     window = source.window or {}
+    off = make(source.off_variant, Reason.DISABLED, "KILL_SWITCH" if source.revision else "NOT_CONFIGURED")
+    plain = source.enabled and not (source.prerequisites or source.overrides or any(window.values()))
+    otherwise = serve.result if serve.rollout == FULL and serve.schedule is None else None
     return Flag(
         key=source.key,
         enabled=source.enabled,
-        off=make(source.off_variant, Reason.DISABLED, "KILL_SWITCH" if source.revision else "NOT_CONFIGURED"),
+        off=off,
         prerequisites=tuple(
             Prerequisite(
                 one["flag"],
@@ -96,6 +100,7 @@ def compile_flag(source: FlagSource, segments: Mapping[str, Segment], pool: Pool
         },
         rules=tuple(rules),
         fallthrough=serve,
+        otherwise=otherwise,
         fallthrough_after_hash=after,
         fallthrough_outside=make(source.off_variant, Reason.SPLIT, "FALLTHROUGH_OUTSIDE"),
         fallthrough_nobody=make(source.off_variant, Reason.STATIC, "FALLTHROUGH_OUTSIDE"),
@@ -107,6 +112,8 @@ def compile_flag(source: FlagSource, segments: Mapping[str, Segment], pool: Pool
         ),
         service=source.service,
         revision=source.revision,
+        plain=plain,
+        always=(otherwise if plain and not rules else None) if source.enabled else off,
         turns=_turns(window, [serve, *(rule.serve for rule in rules)]),
     )
 
@@ -164,7 +171,7 @@ def _rule(
     deployment = source.get("deployment")
     return Rule(
         id=intern(source["id"]),
-        conditions=tuple(pool.condition(one, segments) for one in source.get("all", ())),
+        conditions=pool.row(pool.condition(one, segments) for one in source.get("all", ())),
         segments=tuple(found(key, segments) for key in source.get("segments", ())),
         serve=_serve(
             source["serve"], flag, make, rule=None if deployment is not None else source["id"], named=source["id"]
@@ -226,6 +233,7 @@ def _share(
     return Serve(
         by=intern(first),
         rollout=rollout,
+        bound=bucketing.bound(rollout) if 0 < rollout < FULL and other is None else None,
         seed=bucketing.rollout_seed(flag.salt, rule) if partial else b"",
         result=result,
         choices=choices,

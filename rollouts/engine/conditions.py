@@ -118,6 +118,7 @@ class Pool:
 
     def __init__(self) -> None:
         self._made: dict[tuple[Any, ...], Condition] = {}
+        self._rows: dict[tuple[Condition, ...], tuple[Condition, ...]] = {}
 
     def condition(self, source: Mapping[str, Any], segments: Mapping[str, Segment]) -> Condition:
         """Raises operators.BadValue when the operator cannot use its values."""
@@ -139,6 +140,11 @@ class Pool:
             if len(self._made) < MOST_POOLED:
                 self._made[key] = made
         return made
+
+    def row(self, conditions: Iterable[Condition]) -> tuple[Condition, ...]:
+        """These conditions, equal rows once: whoever decides many flags for one context asks each row once."""
+        row = tuple(conditions)
+        return self._rows.setdefault(row, row) if len(self._rows) < MOST_POOLED else self._rows.get(row, row)
 
 
 def found(key: str, segments: Mapping[str, Segment]) -> Segment:

@@ -7,7 +7,6 @@ from rollouts.engine import bucketing, operators, schedules
 from rollouts.engine.conditions import WithinSegment, belongs
 from rollouts.engine.operators import Condition, Loosely, OrMissing, read
 from rollouts.engine.types import (
-    FULL,
     OUTSIDE,
     SKIPPED,
     TARGETING_KEY,
@@ -23,6 +22,9 @@ from rollouts.engine.types import (
 )
 
 Memo = dict[str, Result]
+# Whether rows of conditions hold for the one context of a request.
+Held = dict[tuple[Condition, ...], bool]
+MOST_HELD = 1000
 
 
 def evaluate(
@@ -41,7 +43,7 @@ def evaluate(
         return Result(key, error=ErrorCode.FLAG_NOT_FOUND, message=f"flag {key} was not found")
     if flag.prerequisites:
         return _with_prerequisites(snapshot, flag, context, now, trace, {} if memo is None else memo)
-    return _decide(snapshot, flag, context, now, trace, None)
+    return _decide(snapshot, flag, context, now, trace, None, None)
 
 
 def evaluate_all(
@@ -49,11 +51,11 @@ def evaluate_all(
 ) -> Iterator[Result]:
     """Every flag, or those named, each exactly as it would be alone."""
     memo: Memo = {}
+    held: Held = {}
     flags = snapshot.flags
-    for key in flags if keys is None else keys:
-        flag = flags.get(key)
+    for key, flag in flags.items() if keys is None else ((one, flags.get(one)) for one in keys):
         if flag is not None and not flag.prerequisites:
-            yield _decide(snapshot, flag, context, now, None, None)
+            yield _decide(snapshot, flag, context, now, None, None, held)
         else:
             yield evaluate(snapshot, key, context, now=now, memo=memo)
 
@@ -75,11 +77,11 @@ def _with_prerequisites(
             stack.extend(waiting)
             continue
         if len(stack) == 1:
-            return _decide(snapshot, flag, context, now, trace, memo)
+            return _decide(snapshot, flag, context, now, trace, memo, None)
         stack.pop()
         if last.key not in memo:
             steps: Trace | None = None if trace is None else []
-            memo[last.key] = _decide(snapshot, last, context, now, steps, memo)
+            memo[last.key] = _decide(snapshot, last, context, now, steps, memo, None)
             if trace is not None:
                 result = memo[last.key]
                 trace.append(
@@ -88,8 +90,51 @@ def _with_prerequisites(
 
 
 def _decide(
-    snapshot: Snapshot, flag: Flag, context: Context, now: float, trace: Trace | None, memo: Memo | None
+    snapshot: Snapshot,
+    flag: Flag,
+    context: Context,
+    now: float,
+    trace: Trace | None,
+    memo: Memo | None,
+    held: Held | None,
 ) -> Result:
+    if trace is None and flag.always is not None:
+        return flag.always
+    if not flag.plain:
+        decided = _before_rules(snapshot, flag, context, now, trace, memo)
+        if decided is not None:
+            return decided
+    hashed = False
+    for rule in flag.rules:
+        told = None if trace is None else _told_rule(trace, rule, context)
+        holds = None if held is None else held.get(rule.conditions)
+        if holds is None:
+            holds = _all_hold(rule.conditions, context)
+            if held is not None and len(held) < MOST_HELD:
+                held[rule.conditions] = holds
+        if holds and (not rule.segments or _in_segments(rule, context)):
+            serve = rule.serve
+            if serve.schedule is not None:
+                serve = _scheduled(serve.schedule, now, told)
+            served = _serve(serve, context, told)
+            if served is OUTSIDE:
+                hashed = True
+            elif served is not SKIPPED:
+                return served
+        elif told is not None:
+            told["why"] = "does not match"
+    if trace is None:
+        if flag.otherwise is not None:
+            return (flag.fallthrough_after_hash or flag.otherwise) if hashed else flag.otherwise
+        return _fall_through(flag, context, hashed, now, None)
+    trace.append({"step": "fallthrough", "flag": flag.key})
+    return _fall_through(flag, context, hashed, now, trace[-1])
+
+
+def _before_rules(
+    snapshot: Snapshot, flag: Flag, context: Context, now: float, trace: Trace | None, memo: Memo | None
+) -> Result | None:
+    """What decides before any rule is asked; None when nothing does."""
     if not flag.enabled:
         _tell(trace, "kill_switch", flag.key, f"switched off: {flag.off.variant} for everyone")
         return flag.off
@@ -109,29 +154,7 @@ def _decide(
             found = flag.overrides[unit]
             _tell(trace, "override", flag.key, f"{unit} is given {found.variant} individually")
             return found
-    hashed = False
-    for rule in flag.rules:
-        told = None if trace is None else _told_rule(trace, rule, context)
-        for condition in rule.conditions:
-            if condition.test(context) is not True:
-                break
-        else:
-            if not rule.segments or _in_segments(rule, context):
-                serve = rule.serve
-                if serve.schedule is not None:
-                    serve = _scheduled(serve.schedule, now, told)
-                served = _serve(serve, context, told)
-                if served is OUTSIDE:
-                    hashed = True
-                elif served is not SKIPPED:
-                    return served
-                continue
-        if told is not None:
-            told["why"] = "does not match"
-    told = None if trace is None else {"step": "fallthrough", "flag": flag.key}
-    if trace is not None and told is not None:
-        trace.append(told)
-    return _fall_through(flag, context, hashed, now, told)
+    return None
 
 
 def _fall_through(flag: Flag, context: Context, hashed: bool, now: float, told: dict[str, Any] | None) -> Result:
@@ -158,16 +181,17 @@ def _scheduled(schedule: Schedule, now: float, told: dict[str, Any] | None) -> S
 
 def _serve(serve: Serve, context: Context, told: dict[str, Any] | None) -> Result:
     """What the share or the split gives this unit; OUTSIDE of the share; SKIPPED when no hash can decide."""
-    if serve.rollout == FULL and serve.result is not None:
-        if told is not None:
-            told["why"] = f"{serve.result.variant} for everyone who comes here"
-        return serve.result
-    if serve.rollout == 0:
-        if told is not None:
-            told |= {"rollout": 0, "why": "0 %: nobody"}
-        return SKIPPED
-    if serve.legacy is not None:
-        return serve.legacy.decide(serve, context, told)
+    if serve.bound is None:
+        if serve.rollout == 0:
+            if told is not None:
+                told |= {"rollout": 0, "why": "0 %: nobody"}
+            return SKIPPED
+        if serve.legacy is not None:
+            return serve.legacy.decide(serve, context, told)
+        if serve.result is not None:
+            if told is not None:
+                told["why"] = f"{serve.result.variant} for everyone who comes here"
+            return serve.result
     by = serve.by
     actual = context.get(by)
     unit = actual if type(actual) is str else bucketing.unit_of(read(context, by))
@@ -178,16 +202,14 @@ def _serve(serve: Serve, context: Context, told: dict[str, Any] | None) -> Resul
             told["why"] = f"the context has no {by}, by which it is decided"
         # Without the usual key nothing can be said. An attribute of one's own choice may be absent.
         return serve.unitless if serve.by == TARGETING_KEY or TARGETING_KEY in serve.otherwise_by else SKIPPED
-    if serve.rollout < FULL:
-        number = bucketing.bucket(serve.seed, unit)
+    if serve.bound is not None:
+        within = bucketing.is_within(serve.bound, serve.seed, unit)
         if told is not None:
-            share = f"{serve.rollout / 1000:g} %"
+            number, where = bucketing.bucket(serve.seed, unit), "within" if within else "outside of"
             told |= {"by": by, "bucket": number, "rollout": serve.rollout / 1000}
-            told["why"] = f"bucket {number} of 100000 is outside of {share}"
-        if number >= serve.rollout:
+            told["why"] = f"bucket {number} of 100000 is {where} {serve.rollout / 1000:g} %"
+        if not within:
             return OUTSIDE
-        if told is not None:
-            told["why"] = f"bucket {number} of 100000 is within {share}"
     if serve.result is not None:
         return serve.result
     choice = bucketing.choose(serve.choices, unit)
@@ -228,6 +250,14 @@ def _prerequisites(snapshot: Snapshot, flag: Flag, trace: Trace | None, memo: Me
             return one.unmet
         _tell(trace, "prerequisites", flag.key, f"{one.flag} is {found.variant}, as needed")
     return None
+
+
+def _all_hold(conditions: Iterable[Condition], context: Context) -> bool:
+    # Without a generator: this is asked more often than anything else.
+    for condition in conditions:  # noqa: SIM110
+        if condition.test(context) is not True:
+            return False
+    return True
 
 
 def _in_segments(rule: Rule, context: Context) -> bool:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from rollouts.engine import bucketing
 from rollouts.engine.types import Schedule, Serve
 
 STEPS, LINEAR = "steps", "linear"
@@ -32,7 +33,10 @@ def current(schedule: Schedule, now: float) -> Serve:
     following = schedule.serves[passed]
     began, ends = schedule.times[passed - 1], schedule.times[passed]
     gained = int((following.rollout - last.rollout) * ((now - began) / (ends - began)))
-    return last if gained == 0 else replace(schedule.between, rollout=last.rollout + gained)
+    if gained == 0:
+        return last
+    rollout, between = last.rollout + gained, schedule.between
+    return replace(between, rollout=rollout, bound=None if between.legacy is not None else bucketing.bound(rollout))
 
 
 def turns(schedule: Schedule) -> Iterator[float]:

@@ -146,6 +146,7 @@ class Serve:
 
     by: str
     rollout: int
+    bound: bytes | None  # of the rollout, as digests are compared with it; None where no hash decides about a share
     seed: bytes
     result: Result | None
     choices: tuple[Choice, ...]
@@ -213,6 +214,8 @@ class Flag:
     overrides: Mapping[str, Result]
     rules: tuple[Rule, ...]
     fallthrough: Serve
+    # What the fallthrough gives everybody, whenever; None when a hash or the clock has a say.
+    otherwise: Result | None
     # The fallthrough's answers when a hash kept the unit out of an earlier rule, and out of the fallthrough itself;
     # and when it is for nobody.
     fallthrough_after_hash: Result | None
@@ -222,6 +225,10 @@ class Flag:
     segments: frozenset[str]
     service: str | None
     revision: int
+    # Nothing comes before its rules: it is on, without window, prerequisites and overrides.
+    plain: bool
+    # The one result of a flag on which neither context nor clock has any influence.
+    always: Result | None
     turns: tuple[float, ...] = ()  # the moments at which the clock changes it
 
 

@@ -21,6 +21,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rollouts.engine import bucketing, operators, schedules
+from rollouts.engine import evaluate as evaluating
+from rollouts.engine.compile import assemble, compile_flag
+from rollouts.engine.conditions import Pool
 from rollouts.engine.evaluate import evaluate, evaluate_all
 from rollouts.engine.types import FULL, FlagSource, Reason
 from tests.rollouts.engine.build import SALT, decide, rule, snapshot, source
@@ -245,3 +248,24 @@ def test_p16_bulk_is_each_alone(sources: tuple[FlagSource, ...], context: Any, n
     alone = [evaluate(shot, key, context, now=now).outcome() for key in shot.flags]
     together = [one.outcome() for one in evaluate_all(shot, context, now=now)]
     assert repr(together) == repr(alone)
+
+
+def test_p16_rows_of_conditions_that_flags_share_are_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And where there are more rows than are remembered, all the same."""
+    rows = [{"attr": "plan", "op": "in", "values": ["pro", f"plan-{n}"]} for n in range(3)]
+    shared = [source(f"flag-{n:02}", rules=[rule(rows[n % 3], variant="on")]) for n in range(30)]
+    pool = Pool()
+    shot = assemble("here", 1, {one.key: compile_flag(one, {}, pool) for one in shared})
+    asked: list[str] = []
+    test = operators.IsOneOfTexts.test
+
+    def counted(self: operators.IsOneOfTexts, context: Any) -> bool | None:
+        asked.append(self.attr)
+        return test(self, context)
+
+    monkeypatch.setattr(operators.IsOneOfTexts, "test", counted)
+    for remembered, times in ((1000, 3), (2, 2 + 10)):
+        monkeypatch.setattr(evaluating, "MOST_HELD", remembered)
+        asked.clear()
+        assert [one.variant for one in evaluate_all(shot, {"plan": "plan-2"}, now=0.0)] == ["off", "off", "on"] * 10
+        assert len(asked) == times

@@ -50,6 +50,15 @@ def test_p2_whoever_is_in_stays_in_as_the_share_grows(p: int, q: int, unit: str)
     assert within(high) or not within(low)
 
 
+@given(st.integers(1, 99_999), st.integers(-2, 2), st.binary(min_size=24, max_size=24))
+def test_p2_a_digest_is_below_the_bound_exactly_when_its_bucket_is_below_the_share(
+    share: int, beside: int, rest: bytes
+) -> None:
+    bound = bucketing.bound(share)
+    number = int.from_bytes(bound, "big") + beside
+    assert (number.to_bytes(8, "big") + rest < bound) is ((number * 100_000) >> 64 < share)
+
+
 @settings(patient, max_examples=40)
 @given(shares, st.integers(0, 3), st.integers(0, 3), st.booleans())
 def test_p2_edits_that_do_not_concern_it_move_nobody(share: int, before: int, after: int, overridden: bool) -> None:

@@ -1,12 +1,14 @@
 """OFREP exactly as real clients need it."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from portal.limits import Limiter
+from rollouts.api import ofrep
 from rollouts.engine.types import FlagSource
 from tests.rollouts.engine.build import rule, source
 from tests.rollouts.ofrep.build import KEY, Door
@@ -99,6 +101,30 @@ async def test_both_headers_carry_a_key_and_others_are_401() -> None:
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"].startswith("Bearer")
         assert (answer.json()["errorCode"], bool(answer.json()["errorDetails"])) == ("GENERAL", True)
+
+
+async def test_a_key_that_was_known_is_asked_for_anew_when_keys_change_and_when_it_may_expire(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    door = Door(static("flag", True, "bool"))
+    door.give("late", expires_at=datetime.now(UTC) + timedelta(hours=1))
+    for raw in (KEY, "late"):
+        assert (await door.ask("flag", raw=raw)).status_code == 200
+    now = datetime.now(UTC) + timedelta(hours=2)
+    monkeypatch.setattr(ofrep, "datetime", SimpleNamespace(now=lambda zone: now))
+    assert (await door.ask("flag", raw="late")).status_code == 401
+    assert (await door.ask("flag")).status_code == 200
+    door.memory.ring.by_digest = {}  # as the ring is loaded: another dictionary
+    assert (await door.ask("flag")).status_code == 401
+
+
+async def test_as_many_ways_to_write_a_key_as_there_are_blanks_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ofrep, "MOST_CALLERS", 5)
+    door = Door(static("flag", True, "bool"))
+    for blanks in range(1, 30):
+        answer = await door.ask("flag", raw=None, headers={"Authorization": "Bearer" + " " * blanks + KEY})
+        assert answer.status_code == 200
+        assert len(door.app.callers) <= 5
 
 
 @pytest.mark.parametrize(
@@ -276,6 +302,7 @@ async def test_a_browser_of_any_page_may_call_and_read_what_it_needs() -> None:
     for answer in (
         await door.ask(None, {"targetingKey": "u"}),
         await door.ask("ramp", raw="wrong"),
+        await door.ask("ramp", {"targetingKey": "u"}, headers={"Origin": "https://shop.example"}),
         await door.ask(None, {"targetingKey": "u"}, headers={"If-None-Match": "*"}),
     ):
         assert answer.headers["access-control-allow-origin"] == "*"
