@@ -95,4 +95,5 @@ VENDORS: dict[str, Callable[[Any, list[str], list[Context]], Answers]] = {
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     question = json.load(sys.stdin)
-    json.dump(VENDORS[question["vendor"]](question["document"], question["flags"], question["contexts"]), sys.stdout)
+    found = VENDORS[question["vendor"]](question["document"], question["flags"], question["contexts"])
+    sys.stdout.write(json.dumps(found))
