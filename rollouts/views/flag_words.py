@@ -10,6 +10,7 @@ from rollouts.engine.types import FULL, TARGETING_KEY
 from rollouts.models import FlagConfig
 
 DEPLOYMENTS_SHARE = "by deployment"
+FEW = 5  # units named in a line
 # Each operator between an attribute and its values, and its denial.
 OPERATORS = {
     "equals": ("is", "is not"),
@@ -39,7 +40,7 @@ SYSTEMS = {
     legacy.UNLEASH: "Unleash", legacy.GROWTHBOOK: "GrowthBook", legacy.FLAGD: "flagd",
     legacy.LAUNCHDARKLY: "LaunchDarkly",
 }  # fmt: skip
-LABELS = {"reserved": DEPLOYMENTS_SHARE, "fallthrough": "everyone else"}
+LABELS = {"reserved": DEPLOYMENTS_SHARE, "fallthrough": "everyone else", "overrides": "named units"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,10 @@ def _field(name: str, value: Any) -> str:
         return serving(value)
     if name in ("rules", "reserved"):
         return "; ".join(f"{who(rule)}: {serving(rule.get('serve', {}))}" for rule in value)
+    if name == "overrides":
+        return "; ".join(f"{variant}: {_few(units)}" for variant, units in value.items())
+    if name in ("window", "prerequisites"):
+        return "; ".join(conditions(FlagConfig(**{name: value})))
     if name == "variants":
         return ", ".join(str(one["key"]) for one in value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -179,6 +184,11 @@ def condition(one: Mapping[str, Any]) -> str:
     case = " (whatever the case)" if one.get("ignore_case") else ""
     missing = " or is not given" if one.get("missing") else ""
     return f"{one['attr']} {words} {_list(values)}{case}{missing}".replace("  ", " ").strip()
+
+
+def _few(units: Sequence[str]) -> str:
+    more = len(units) - FEW
+    return ", ".join(units[:FEW]) + (f" and {more} more" if more > 0 else "")
 
 
 def _list(values: Sequence[Any]) -> str:

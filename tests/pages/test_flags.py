@@ -53,6 +53,20 @@ def test_a_split_is_read_as_shares() -> None:
     assert flag_words.serving(grows) == "on growing evenly: 0 % at A, 12.5 % at B, by a or b"
 
 
+def test_what_stands_before_the_rules_is_told_in_words_in_the_history_too() -> None:
+    units = [f"u-{n}" for n in range(7)]
+    changed: dict[str, list[Any]] = {
+        "overrides": [{}, {"on": units, "off": ["bob"]}],
+        "prerequisites": [[], [{"flag": "base", "variants": ["on", "maybe"]}]],
+        "window": [{"from": "2026-03-01T09:00:00Z", "until": None}, None],
+    }
+    assert flag_words.difference(changed) == [
+        ("named units", "", "on: u-0, u-1, u-2, u-3, u-4 and 2 more; off: bob"),
+        ("prerequisites", "", "only while base is on or maybe"),
+        ("window", "from 2026-03-01T09:00:00Z", ""),
+    ]
+
+
 def test_the_page_says_what_a_flag_does_in_each_environment() -> None:
     flag = make.flag("new-checkout", on_in=[make.production()])
     make.environment("staging")
