@@ -85,6 +85,7 @@ def walk(portal: Journey, admin: httpx.Client) -> Walk:
 
 
 def test_every_operation_answers_as_documented(portal: Journey, walk: Walk, refuser: str) -> None:
+    portal.command("shell", "-c", MAKE_PEOPLE)
     _places(walk)
     _flags(walk)
     _imports(walk)
@@ -256,18 +257,18 @@ def _silences(walk: Walk) -> None:
 
 
 def _escalation(walk: Walk) -> None:
-    layer = {"people": ["root"], "every": "week", "handover": "09:00", "starts_on": "2026-01-05"}
+    layer = {"people": ["ines"], "every": "week", "handover": "09:00", "starts_on": "2026-01-05"}
     hours = {"days": ["mon"], "opens": "09:00", "closes": "17:00"}
     walk("POST", "rotas/", {"key": "first", "zone": "Europe/Warsaw", "layers": [layer | {"hours": [hours]}, layer]})
     walk("GET", "rotas/")
     walk("GET", "rotas/{key}/", key="first")
     walk("PATCH", "rotas/{key}/", {"name": "First"}, key="first")
     walk("GET", "rotas/{key}/shifts/", key="first")
-    stand_in = {"person": "root", "ends_at": "2099-01-01T00:00:00Z", "comment": "swap"}
+    stand_in = {"person": "ines", "ends_at": "2099-01-01T00:00:00Z", "comment": "swap"}
     made_ = walk("POST", "rotas/{key}/overrides/", stand_in, key="first")
     walk("GET", "rotas/{key}/overrides/", key="first")
     walk("DELETE", "rotas/{key}/overrides/{id}/", key="first", id=made_["id"])
-    steps = [{"delay": 900, "people": ["root"]}, {"rotas": ["first"]}]
+    steps = [{"delay": 900, "people": ["ines"]}, {"rotas": ["first"]}]
     walk("POST", "escalation-policies/", {"key": "standard", "steps": steps, "remind_after": 1800})
     walk("GET", "escalation-policies/")
     walk("GET", "escalation-policies/{key}/", key="standard")
@@ -275,9 +276,9 @@ def _escalation(walk: Walk) -> None:
     walk("DELETE", "escalation-policies/{key}/", key="standard")
     walk("DELETE", "rotas/{key}/", key="first")
     quiet = {"zone": "Europe/Warsaw", "quiet_from": "22:00", "quiet_until": "07:00", "info": "never"}
-    walk("PATCH", "notification-preferences/{username}/", quiet, username="root")
-    walk("GET", "notification-preferences/{username}/", username="root")
-    walk("DELETE", "notification-preferences/{username}/", username="root")
+    walk("PATCH", "notification-preferences/{username}/", quiet, username="ines")
+    walk("GET", "notification-preferences/{username}/", username="ines")
+    walk("DELETE", "notification-preferences/{username}/", username="ines")
 
 
 def _incidents(walk: Walk, refuser: str) -> None:
@@ -322,7 +323,7 @@ def _incidents(walk: Walk, refuser: str) -> None:
     walk("POST", "incidents/{id}/acknowledge/", {}, id=fire)
     walk("POST", "incidents/{id}/escalate/", {"because": "spreading"}, id=fire)
     walk("POST", "incidents/{id}/note/", {"text": "water is coming"}, id=fire)
-    walk("POST", "incidents/{id}/assign/", {"role": "scribe", "person": "root"}, id=fire)
+    walk("POST", "incidents/{id}/assign/", {"role": "scribe", "person": "ines"}, id=fire)
     walk("POST", "incidents/{id}/severity/", {"severity": "SEV1", "because": "all of it"}, id=fire)
     walk("GET", "incidents/figures/", by="service")
     walk("POST", "incidents/{id}/mitigate/", {}, id=fire)
@@ -336,7 +337,7 @@ def _incidents(walk: Walk, refuser: str) -> None:
     item = walk("POST", "action-items/", {"incident": fire, "title": "no matches", "due_on": "2030-01-01"})["id"]
     walk("GET", "action-items/")
     walk("GET", "action-items/{id}/", id=item)
-    walk("PATCH", "action-items/{id}/", {"owner": "root"}, id=item)
+    walk("PATCH", "action-items/{id}/", {"owner": "ines"}, id=item)
     walk("POST", "action-items/{id}/end/", {"status": "done"}, id=item)
     walk("POST", "incidents/{id}/close/", {}, id=fire)
 
@@ -379,7 +380,6 @@ def _deployments(portal: Journey, walk: Walk) -> None:
     walk("POST", "deployments/{id}/roll_back/", {"because": "tried"}, id=run)
     walk("POST", "deployments/{id}/retry/", {}, id=run)
     walk("POST", "deployments/{id}/cancel/", {"because": "tried"}, id=run)
-    portal.command("shell", "-c", MAKE_PEOPLE)
     guarded = walk("POST", "deployments/", body | {"environment": "production"})
     walk("POST", "deployments/{id}/start/", {}, id=guarded["id"])
     with closing(_signed_in(portal.address, "ines", "walk-walk-walk")) as ines:
