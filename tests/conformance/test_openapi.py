@@ -325,7 +325,7 @@ def _incidents(walk: Walk, refuser: str) -> None:
     walk("POST", "incidents/{id}/note/", {"text": "water is coming"}, id=fire)
     walk("POST", "incidents/{id}/assign/", {"role": "scribe", "person": "ines"}, id=fire)
     walk("POST", "incidents/{id}/severity/", {"severity": "SEV1", "because": "all of it"}, id=fire)
-    walk("GET", "incidents/figures/", by="service")
+    walk("GET", "incidents/figures/")
     walk("POST", "incidents/{id}/mitigate/", {}, id=fire)
     walk("POST", "incidents/{id}/resolve/", {}, id=fire)
     walk("GET", "incidents/{id}/post-mortem/", id=fire)
