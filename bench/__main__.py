@@ -1,10 +1,11 @@
 """`make bench`: every benchmark in one run, on servers of its own, with the machine's figures; JSON beside the text."""
 
+import argparse
 import json
 import os
-import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from portal.supervise.postgres import Postgres
 from portal.supervise.valkey import Valkey
 
 RESULTS = Path("build") / "bench.json"
+ALL = ["flags", "weights", "changes", "sockets", "store"]
 
 
-def main(wanted: list[str]) -> None:
+def main(wanted: list[str], *, seconds: int) -> None:
     with tempfile.TemporaryDirectory(prefix="flightdeck-bench-") as folder:
         servers = _start(Path(folder))
         try:
-            found = _measure(wanted or ["flags", "weights", "changes", "sockets"])
+            found = _measure(wanted or ALL, seconds=seconds)
         finally:
             for server in servers:
                 server.child.stop()
@@ -45,18 +47,28 @@ def _start(folder: Path) -> list[Postgres | Valkey]:
     return servers
 
 
-def _measure(wanted: list[str]) -> dict[str, Any]:
+def _measure(wanted: list[str], *, seconds: int) -> dict[str, Any]:
     # Settings are read when these are imported: the servers had to be there first.
     import django  # noqa: PLC0415
     from django.core.management import call_command  # noqa: PLC0415
 
     django.setup()
     call_command("migrate", verbosity=0)
-    from bench import changes, flags, machine, sockets, weights  # noqa: PLC0415
+    from bench import changes, flags, machine, sockets, store, weights  # noqa: PLC0415
 
-    known = {"flags": flags.run, "weights": weights.run, "changes": changes.run, "sockets": sockets.run}
+    known = {
+        "flags": flags.run,
+        "weights": weights.run,
+        "changes": changes.run,
+        "sockets": sockets.run,
+        "store": partial(store.run, seconds=seconds),
+    }
     return {"machine": machine.figures()} | {name: known[name]() for name in wanted}
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    asked = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    asked.add_argument("wanted", nargs="*", choices=[*ALL, []], metavar=" | ".join(ALL))
+    asked.add_argument("--seconds", type=int, default=60, help="how long `store` is written to (its promise: 600)")
+    given = asked.parse_args()
+    main(given.wanted, seconds=given.seconds)

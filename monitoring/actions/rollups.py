@@ -1,5 +1,6 @@
 """Rollups of a minute and an hour: each bucket whose samples have changed is recomputed whole, once it is over."""
 
+import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -24,8 +25,10 @@ MINUTE = DirtyBucket.Resolution.MINUTE
 HOUR = DirtyBucket.Resolution.HOUR
 # A bucket waits so long after its end, since senders collect for some seconds: seldom is one computed twice.
 GRACE = {MINUTE: timedelta(seconds=10), HOUR: timedelta(seconds=60)}
-MARKS_AT_ONCE = 2_000
+# A batch is short, so that a sweep ends soon after its time is over: what is marked beyond it is marked anew.
+MARKED_AT_ONCE = 50_000
 BUCKETS_AT_ONCE = 5_000
+MINUTES_SHARE = 0.75
 # One sweep at a time: a bucket's growth begins at the sample before it, which another may just be rolling up.
 ROLLUPS_LOCK = 0x0F11_6476
 
@@ -51,6 +54,19 @@ STEP = (
     f"THEN {{value}} * {statements.DOWN} - {{before}} * {statements.DOWN} "
     f"ELSE greatest({{value}}, 0) * {statements.DOWN} END"
 )
+# The marks of whole buckets, as many as hold about so many series: what one bucket is marked for many times is
+# recomputed once. What is deleted was visible, and so are its samples to the statements that follow.
+CLAIM = """
+WITH marked AS (
+    SELECT time, sum(cardinality(series)) AS series FROM monitoring_dirtybucket
+    WHERE resolution = %(resolution)s AND time <= %(closed)s GROUP BY time
+), upto AS (
+    SELECT time, sum(series) OVER (ORDER BY time {order}) - series AS before FROM marked
+), gone AS (
+    DELETE FROM monitoring_dirtybucket WHERE resolution = %(resolution)s
+    AND time = ANY(ARRAY(SELECT time FROM upto WHERE before < %(most)s)) RETURNING time, series
+)
+SELECT DISTINCT u.id, g.time FROM gone g, unnest(g.series) AS u(id) ORDER BY g.time {order}, u.id"""
 # The minutes of series whose samples are plain numbers, each by one index scan. The growth's base is the sample
 # before the minute; where the raw ones are gone, the last value that its rollup kept.
 PLAIN = f"""
@@ -119,41 +135,65 @@ SELECT w.id, r.time FROM unnest(%(ids)s::int8[], %(starts)s::timestamptz[]) AS w
 ) r"""
 
 
-def roll_up(*, now: datetime | None = None) -> int:
-    """Recompute every bucket that is over and dirty. How many were.
+def roll_up(*, now: datetime | None = None, within: float | None = None) -> int:
+    """Recompute the buckets that are over and dirty, for `within` seconds (None: all of them). How many were.
 
-    A mark goes in the transaction that recomputed what it stands for; killed in the middle, it is done again.
+    Batches of the oldest minutes take turns with the newest, so that late data of days keeps nobody from what is
+    happening; hours, which are made of minutes, have the last part of the time. A mark goes in the transaction that
+    recomputed what it stands for; killed in the middle, it is done again.
     """
     now = now or jobs.database_now()
+    began = time.monotonic()
     done = 0
-    for resolution in (MINUTE, HOUR):
-        while (found := _sweep(resolution, now)) is not None:
+    for resolution, share in ((MINUTE, MINUTES_SHARE), (HOUR, 1.0)):
+        newest = False
+        while (found := _sweep(resolution, now, newest=newest)) is not None:
             done += found
+            newest = not newest
+            if within is not None and time.monotonic() - began >= within * share:
+                break
     return done
 
 
-def _sweep(resolution: int, now: datetime) -> int | None:
-    """One batch of marks, the oldest; None when there is none (or another sweep is at it)."""
-    closed = now - timedelta(seconds=resolution) - GRACE[DirtyBucket.Resolution(resolution)]
+def backlog(*, now: datetime | None = None) -> int:
+    """How many marks of buckets that are over wait to be recomputed."""
+    now = now or jobs.database_now()
+    return sum(
+        DirtyBucket.objects.filter(resolution=one, time__lte=_closed(one, now)).count() for one in (MINUTE, HOUR)
+    )
+
+
+def _closed(resolution: int, now: datetime) -> datetime:
+    """The last start of a bucket that is over."""
+    return now - timedelta(seconds=resolution) - GRACE[DirtyBucket.Resolution(resolution)]
+
+
+def _sweep(resolution: int, now: datetime, *, newest: bool) -> int | None:
+    """One batch, from the oldest or the newest; None when there is none (or another sweep is at it)."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [ROLLUPS_LOCK])
         if not cursor.fetchone()[0]:
             return None
-        ready = DirtyBucket.objects.filter(resolution=resolution, time__lte=closed).order_by("time", "pk")
-        marks = list(ready.values_list("pk", flat=True)[:MARKS_AT_ONCE])
-        if not marks:
+        claim = CLAIM.format(order="DESC" if newest else "ASC")
+        cursor.execute(claim, {"resolution": resolution, "closed": _closed(resolution, now), "most": MARKED_AT_ONCE})
+        claimed = cursor.fetchall()
+        if not claimed:
             return None
-        cursor.execute(
-            "SELECT DISTINCT u.id, d.time FROM monitoring_dirtybucket d, unnest(d.series) AS u(id) "
-            "WHERE d.id = ANY(%s) ORDER BY 1, 2",
-            [marks],
-        )
-        buckets = _reachable(resolution, cursor.fetchall(), now)
+        buckets = _reachable(resolution, claimed, now)
         work = _minutes if resolution == MINUTE else _hours
-        for place in range(0, len(buckets), BUCKETS_AT_ONCE):
-            work(cursor, buckets[place : place + BUCKETS_AT_ONCE])
-        DirtyBucket.objects.filter(pk__in=marks).delete()
-    return len(buckets)
+        work(cursor, buckets[:BUCKETS_AT_ONCE])
+        if len(buckets) > BUCKETS_AT_ONCE:
+            _mark(resolution, buckets[BUCKETS_AT_ONCE:])
+    return min(len(buckets), BUCKETS_AT_ONCE)
+
+
+def _mark(resolution: int, buckets: Sequence[Bucket]) -> None:
+    by_start: dict[datetime, list[int]] = defaultdict(list)
+    for series, start in buckets:
+        by_start[start].append(series)
+    DirtyBucket.objects.bulk_create(
+        DirtyBucket(resolution=resolution, time=start, series=some) for start, some in by_start.items()
+    )
 
 
 def _reachable(resolution: int, buckets: Sequence[Bucket], now: datetime) -> list[Bucket]:
@@ -172,22 +212,19 @@ def _reachable(resolution: int, buckets: Sequence[Bucket], now: datetime) -> lis
 
 
 def _minutes(cursor: Any, buckets: Sequence[Bucket]) -> None:
+    if not buckets:
+        return
     cursor.execute(FOLLOWING, _bounds(buckets, MINUTE))
     whole = sorted({*buckets, *cursor.fetchall()})
     bounds = _bounds(whole, MINUTE)
     cursor.execute(PLAIN, bounds)
     cursor.execute(DISTRIBUTED, bounds)
     samples: dict[Bucket, list[Sampled]] = defaultdict(list)
-    for series, start, time, value, histogram in cursor.fetchall():
+    for series, start, at, value, histogram in cursor.fetchall():
         made = None if histogram is None else from_json(orjson.loads(histogram))
-        samples[series, start].append(Sampled(time, value, made))
+        samples[series, start].append(Sampled(at, value, made))
     _write(cursor, MinuteRollup._meta.db_table, _summed(samples))
-    hours: dict[datetime, set[int]] = defaultdict(set)
-    for series, start in whole:
-        hours[start.replace(minute=0)].add(series)
-    DirtyBucket.objects.bulk_create(
-        DirtyBucket(resolution=HOUR, time=hour, series=sorted(some)) for hour, some in sorted(hours.items())
-    )
+    _mark(HOUR, sorted({(series, start.replace(minute=0)) for series, start in whole}))
 
 
 def _summed(samples: dict[Bucket, list[Sampled]]) -> Iterator[tuple[Bucket, Summary]]:

@@ -17,7 +17,7 @@ from monitoring.api import samples
 from monitoring.api.choosing import chosen
 from monitoring.api.samples import CHOICE, SPAN, LabelsField
 from monitoring.models import Metric
-from portal import permissions
+from portal import jobs, permissions
 from portal.drf import DoorSet, Serializer
 from portal.errors import Invalid
 
@@ -100,14 +100,23 @@ class Metrics(DoorSet):
         ],
     )
     def points(self, request: Request, name: str) -> Response:
-        """The lines of a chart: at most 100 series."""
+        """The lines of a chart: at most 100 series.
+
+        Steps of a minute and more are read from rollups, and so is what is older than samples are kept: the step is
+        then raised to whole minutes or hours and `since` lowered to one. The answer tells both as they are.
+        """
         metric = _find(name)
         since, until = samples.span(request)
         step = _step(request, until - since)
         rows = permissions.visible(self.by, queries.matching(name, samples.matchers(request))).order_by("pk")
         shown = {one.pk: one for one in rows[: MOST_LINES + 1]}
         more = len(shown) > MOST_LINES
-        lines = queries.points(list(shown)[:MOST_LINES], since=since, until=until, step=step)
+        ids = list(shown)[:MOST_LINES]
+        if step is None:
+            lines = queries.points(ids, since=since, until=until)
+        else:
+            chart = queries.chart(ids, since=since, until=until, step=step, now=jobs.database_now())
+            lines, since, step = chart.lines, chart.since, chart.step
         return Response(
             {
                 "metric": metric.name,

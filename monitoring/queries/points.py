@@ -2,14 +2,12 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db import connection
 from django.db.models import QuerySet
 
-from monitoring.histogram import bounded
 from monitoring.models import Series
-from monitoring.queries import statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,33 +46,16 @@ def latest(series: Collection[int]) -> dict[int, Point]:
         return {id_: Point(time, value, value, value, 1) for id_, time, value in cursor.fetchall()}
 
 
-def points(series: Collection[int], *, since: datetime, until: datetime, step: timedelta | None = None) -> list[Points]:
-    """The samples of each series from `since` up to before `until`, each step's taken together when one is given."""
+def points(series: Collection[int], *, since: datetime, until: datetime) -> list[Points]:
+    """The samples of each series from `since` up to before `until`."""
     found: dict[int, list[Point]] = {id_: [] for id_ in series}
     with connection.cursor() as cursor:
-        if step is None:
-            cursor.execute(
-                "SELECT w.id, x.time, x.value FROM unnest(%s::bigint[]) AS w(id) CROSS JOIN LATERAL ("
-                "SELECT s.time, s.value FROM monitoring_sample s WHERE s.series_id = w.id "
-                "AND s.time >= %s AND s.time < %s AND s.value IS NOT NULL ORDER BY s.time) x",
-                [list(series), since, until],
-            )
-            for id_, time, value in cursor.fetchall():
-                found[id_].append(Point(time, value, value, value, 1))
-        else:
-            cursor.execute(
-                "SELECT w.id, x.time, x.total, x.count, x.low, x.high "
-                "FROM unnest(%s::bigint[]) AS w(id) CROSS JOIN LATERAL ("
-                f"SELECT date_bin(%s::interval, s.time, %s) AS time, sum({statements.COUNT}) AS count, "
-                "sum(CASE WHEN s.histogram IS NULL THEN s.value ELSE (s.histogram->>'sum')::float8 END "
-                f"* {statements.DOWN}) AS total, "
-                "min(coalesce((s.histogram->>'min')::float8, s.value)) AS low, "
-                "max(coalesce((s.histogram->>'max')::float8, s.value)) AS high "
-                "FROM monitoring_sample s WHERE s.series_id = w.id AND s.time >= %s AND s.time < %s "
-                "AND s.value IS NOT NULL GROUP BY 1 ORDER BY 1) x",
-                [list(series), f"{step.total_seconds()} seconds", since, since, until],
-            )
-            for id_, time, total, count, low, high in cursor.fetchall():
-                value = bounded(total / count * statements.UP)
-                found[id_].append(Point(time, value, low, high, int(count)))
+        cursor.execute(
+            "SELECT w.id, x.time, x.value FROM unnest(%s::bigint[]) AS w(id) CROSS JOIN LATERAL ("
+            "SELECT s.time, s.value FROM monitoring_sample s WHERE s.series_id = w.id "
+            "AND s.time >= %s AND s.time < %s AND s.value IS NOT NULL ORDER BY s.time) x",
+            [list(series), since, until],
+        )
+        for id_, time, value in cursor.fetchall():
+            found[id_].append(Point(time, value, value, value, 1))
     return [Points(id_, line) for id_, line in found.items()]

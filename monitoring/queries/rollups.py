@@ -103,6 +103,7 @@ class Chart:
     """The lines of a chart, and what a point of it stands for."""
 
     lines: list[Points]
+    since: datetime
     step: timedelta
     resolution: int  # the coarsest that was read, in seconds; 0: samples alone
 
@@ -135,7 +136,7 @@ def chart(
             found[id_][since + (time - since) // step * step].append(summary)
     seconds = step.total_seconds()
     lines = [Points(id_, list(_points(bins, aggregation, seconds))) for id_, bins in found.items()]
-    return Chart(lines, step, resolution)
+    return Chart(lines, since, step, resolution)
 
 
 def bins(

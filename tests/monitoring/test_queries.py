@@ -259,7 +259,7 @@ def test_a_chart_takes_each_step_together(now: datetime) -> None:
     since = now - timedelta(seconds=60)
     (raw,) = queries.points([series.pk], since=since, until=now)
     assert [point.value for point in raw.points] == [1, 3, 10, 7]
-    (line,) = queries.points([series.pk], since=since, until=now, step=timedelta(seconds=10))
+    (line,) = queries.chart([series.pk], since=since, until=now, step=timedelta(seconds=10), now=now).lines
     assert [(point.value, point.low, point.high, point.count) for point in line.points] == [
         (2, 1, 3, 2),
         (10, 10, 10, 1),

@@ -68,6 +68,7 @@ def test_samples_are_kept_and_the_answer_is_empty(now_ms: int) -> None:
 
 
 def test_the_same_request_again_changes_nothing(now_ms: int) -> None:
+    """Invariant 7, at the door."""
     raw = key()
     body = request(series({"__name__": "up"}, (now_ms, 1.0), (now_ms + 1, 2.0)))
     assert [write(body, raw).status_code for _ in range(3)] == [204] * 3
@@ -331,6 +332,7 @@ def test_another_method_is_405(method: str) -> None:
     ids=["nothing", "no snappy", "cut off", "no protobuf", "4 GiB claimed", "millions of series", "too large a body"],
 )
 def test_bombs_and_forgeries_are_answered(body: bytes, status: int) -> None:
+    """Invariant 20, at the door."""
     answer = write(body)
     assert answer.status_code == status
     assert answer.json()["status"] == status

@@ -24,6 +24,7 @@ from monitoring.queries.rollups import floor
 from monitoring.summaries import Sampled, Summary
 from portal import jobs
 from portal.audit import Automaton
+from portal.models import Heartbeat
 
 BY = Automaton("test")
 NUMBER = count(1)
@@ -101,6 +102,7 @@ TIMES_AND_VALUES = st.dictionaries(
 def test_shuffled_late_and_repeated_samples_come_to_what_the_store_says(
     start: datetime, values: dict[int, float], seed: int, kind: str
 ) -> None:
+    """Invariant 8; and 13: the growth of all buckets is the growth of the whole."""
     metric = f"load_{next(NUMBER)}"
     metrics.define(metric, type=kind, by=BY)
     chance = random.Random(seed)
@@ -145,6 +147,7 @@ def test_percentiles_of_minutes_and_hours_are_within_one_percent(start: datetime
 
 @given(left=st.lists(st.floats(-1e9, 1e9)), right=st.lists(st.floats(-1e9, 1e9)))
 def test_merged_histograms_are_the_histogram_of_all(left: list[float], right: list[float]) -> None:
+    """Invariant 9."""
     both = Histogram.of(left)
     both.merge(Histogram.of(right))
     whole = Histogram.of([*left, *right])
@@ -180,6 +183,7 @@ def test_summaries_of_parts_merge_to_the_summary_of_all(values: list[float], cut
 # --- Single cases -------------------------------------------------------------------------------
 @pytest.mark.django_db
 def test_growth_goes_across_edges_and_resets_and_a_late_sample_moves_the_next_base(start: datetime) -> None:
+    """Invariant 13."""
     send("hits_total", {start + timedelta(seconds=10): 100, start + timedelta(seconds=70): 130})
     send("hits_total", {start + timedelta(hours=2): 10})  # restarted long after
     rollups.roll_up()
@@ -193,6 +197,7 @@ def test_growth_goes_across_edges_and_resets_and_a_late_sample_moves_the_next_ba
 @pytest.mark.django_db
 @pytest.mark.parametrize("values", [[1e308, 1e308, 1.7e308], [-0.0, 0.0], [1e-300, 1e300], [5.0]])
 def test_what_is_huge_tiny_or_minus_zero_poisons_nothing(start: datetime, values: list[float]) -> None:
+    """Invariant 12, of rollups."""
     send("load", {start + timedelta(seconds=place): value for place, value in enumerate(values)})
     rollups.roll_up()
     for row in (*minutes("load").values(), *hours("load").values()):
@@ -245,6 +250,7 @@ def test_a_bucket_that_is_not_over_waits_and_one_that_is_over_is_done_once() -> 
 
 @pytest.mark.django_db
 def test_a_batch_sent_three_times_marks_once_and_changes_no_sum(start: datetime) -> None:
+    """Invariant 7."""
     values = {start + timedelta(seconds=second): float(second) for second in range(100)}
     send("load", values)
     assert sorted(DirtyBucket.objects.values_list("time", flat=True)) == [start, start + MINUTE]
@@ -259,6 +265,7 @@ def test_a_batch_sent_three_times_marks_once_and_changes_no_sum(start: datetime)
 
 @pytest.mark.django_db
 def test_a_bucket_whose_samples_are_gone_keeps_what_it_holds(start: datetime) -> None:
+    """Invariant 10: what is left of the samples never replaces what was rolled up of all."""
     send("load", {start: 1.0, start + timedelta(seconds=1): 3.0})
     rollups.roll_up()
     Sample.objects.filter(time=start).delete()
@@ -270,6 +277,7 @@ def test_a_bucket_whose_samples_are_gone_keeps_what_it_holds(start: datetime) ->
 
 @pytest.mark.django_db
 def test_what_is_later_than_the_horizon_is_counted_and_marks_nothing(settings: Settings) -> None:
+    """Invariants 10 and 11."""
     now = jobs.database_now()
     old = now - timedelta(hours=settings.PORTAL_RAW_RETENTION_HOURS, seconds=1)
     ahead = now + timedelta(seconds=70)
@@ -348,6 +356,47 @@ def test_rollups_have_their_partitions_and_lose_them_with_their_retention(settin
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_get_partkeydef(%s::regclass)", [f"monitoring_{table}"])
             assert cursor.fetchone() == ('RANGE ("time")',)
+
+
+@pytest.mark.django_db
+def test_a_sweep_out_of_time_leaves_the_rest_marked_and_tells_how_much(
+    start: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollups, "BUCKETS_AT_ONCE", 4)
+    for host in ("a", "b"):
+        send("load", {start + place * MINUTE: float(place) for place in range(5)}, host=host)
+    assert rollups.roll_up(within=0) == 4 + 2  # one batch of minutes, one of the hours that these are in
+    assert MinuteRollup.objects.count() == 4
+    assert rollups.backlog() == DirtyBucket.objects.count() == 3
+    assert tasks.roll_up() == 0
+    assert Heartbeat.objects.get(name="monitoring.roll_up").backlog == 0
+    assert MinuteRollup.objects.count() == 10
+    assert [row.total for row in HourRollup.objects.all()] == [10.0, 10.0]
+
+
+@pytest.mark.django_db
+def test_the_newest_minutes_take_turns_with_the_oldest(start: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollups, "MARKED_AT_ONCE", 1)
+    send("load", {start + place * MINUTE: float(place) for place in range(5)})
+    done: list[datetime] = []
+
+    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "INSERT INTO monitoring_minuterollup" in sql:
+            done.extend(params["starts"])
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(note):
+        rollups.roll_up()
+    first_of_each = [at for place, at in enumerate(done) if at not in done[:place]]
+    assert [(at - start) // MINUTE for at in first_of_each] == [0, 4, 1, 3, 2]
+
+
+@pytest.mark.django_db
+def test_what_one_minute_is_marked_for_many_times_is_recomputed_once(start: datetime) -> None:
+    for second in range(10):
+        send("load", {start + timedelta(seconds=second): float(second)})
+    assert DirtyBucket.objects.count() == 10
+    assert rollups.roll_up() == 2  # the minute and its hour
 
 
 def test_the_sweep_is_registered() -> None:
