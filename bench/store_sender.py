@@ -41,7 +41,11 @@ class Line(threading.Thread):
         ).encode()
         self.port, self.every, self.size, self.until = port, size / rate, size, until
         self.labels = [
-            label("__name__", "bench_load") + label("instance", f"host-{one}:9100") + label("job", "bench")
+            label("__name__", "bench_load")
+            + label("cpu", str(one % 8))
+            + label("instance", f"host-{one}:9100")
+            + label("job", "node-exporter")
+            + label("mode", "idle")
             for one in series
         ]
         self.took: list[float] = []
