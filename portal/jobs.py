@@ -36,7 +36,8 @@ SWEEPS: dict[str, Sweep] = {}
 def sweep(name: str, *, every: float) -> Callable[[Callable[[], int]], Any]:
     """Register a function as the Celery task `name`, poked by beat each `every` seconds.
 
-    The function finds what is due, does it, may run twice at once, and returns how many things it did.
+    The function finds what is due, does it, may run twice at once, and returns how many things it did (one that
+    stops before the end: how many it left).
     """
 
     def register(function: Callable[[], int]) -> Any:
