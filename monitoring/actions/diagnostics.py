@@ -9,7 +9,8 @@ from django.db.models import F
 
 from monitoring.models import Alert, Incident, IncidentAttachment, Rejection, ResponseRun, Series
 from monitoring.models.metrics import AHEAD
-from monitoring.queries.points import matching, points
+from monitoring.queries.points import matching
+from monitoring.queries.rollups import chart
 from portal import jobs
 
 SPAN = timedelta(hours=1)
@@ -36,8 +37,8 @@ def gather(incident: Incident, *, now: datetime) -> dict[str, Any]:
     since = now - SPAN
     chosen = _series(incident)
     # Clocks of senders may be a little ahead of ours.
-    lines = points([one.pk for one in chosen], since=since, until=now + AHEAD, step=STEP)
-    by_series = {line.series: line.points for line in lines}
+    found = chart([one.pk for one in chosen], since=since, until=now + AHEAD, step=STEP, now=now)
+    by_series = {line.series: line.points for line in found.lines}
     series = [
         {
             "metric": one.metric.name,
