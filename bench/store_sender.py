@@ -55,7 +55,6 @@ class Line(threading.Thread):
         parts = []
         for place in range(first, first + self.size):
             of = self.labels[place % len(self.labels)]
-            # Each round of the series is a millisecond apart at the least: no two samples are the same one.
             value = b"\x09" + struct.pack("<d", 100 + (place * 2654435761 % 1000) / 10)
             parts.append(field(1, of + field(2, value + b"\x10" + varint(now_ms))))
         return bytes(cramjam.snappy.compress_raw(b"".join(parts)))
@@ -94,6 +93,8 @@ class Line(threading.Thread):
 def main(port: int, key: str, rate: float, size: int, series: int, seconds: float) -> None:
     until, began = time.time() + seconds, time.perf_counter()
     part = series // LINES
+    if size > part:
+        raise SystemExit("a request would hold a series twice, at one time")
     lines = [Line(port, key, rate / LINES, size, range(one * part, (one + 1) * part), until) for one in range(LINES)]
     for line in lines:
         line.start()
