@@ -1,10 +1,11 @@
-"""What pages may watch of incidents, alerts and thresholds, and who."""
+"""What pages may watch of incidents, alerts, thresholds and sources, and who."""
 
 from typing import Any
 
 from django.db.models import QuerySet
 
-from monitoring.models import Alert, Incident, Silence, Slo, Threshold
+from monitoring.models import Alert, Incident, MetricSource, Silence, Slo, Threshold
+from monitoring.views import source_charts
 from portal import live, permissions
 from portal.models import User
 
@@ -37,6 +38,14 @@ def _may_outbox(person: User, what: str | None) -> bool:
     return permissions.can(person, "configure", environment=permissions.ANY, service=permissions.ANY)
 
 
+def _may_source(person: User, what: str | None) -> bool:
+    return _one(MetricSource.objects.all(), person, what)
+
+
+def _source_frame(what: str) -> dict[str, Any]:
+    return source_charts.tail(MetricSource.objects.get(pk=int(what)))
+
+
 def _one(rows: "QuerySet[Any]", person: User, what: str | None) -> bool:
     """All of them, or the one with this id: only those who see anything, and see that one."""
     if not permissions.can(person, "view", environment=permissions.ANY, service=permissions.ANY):
@@ -51,3 +60,5 @@ live.topic("silences", may=_may_silence)
 live.topic("rotas", may=_may_rota)
 live.topic("slos", may=_may_slo)
 live.topic("outbox", may=_may_outbox)
+live.topic("sources", may=_may_source)
+live.chart("source", may=_may_source, frame=_source_frame)

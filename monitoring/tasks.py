@@ -12,6 +12,7 @@ from monitoring.actions import (
     outbox,
     partitions,
     postmortems,
+    pulling,
     rejections,
     responses,
     rollups,
@@ -29,6 +30,11 @@ def judge() -> int:
 @jobs.sweep("monitoring.respond", every=1.0)
 def respond() -> int:
     return responses.execute_due()
+
+
+@jobs.sweep("monitoring.pull", every=1.0)
+def pull() -> int:
+    return pulling.pull()
 
 
 @jobs.sweep("monitoring.deliver", every=1.0)

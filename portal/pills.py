@@ -122,6 +122,10 @@ LOOKS: Final[dict[str, tuple[str, str]]] = {
     "published": ("ok", "check"),
     "dropped": ("idle", "dash"),
     "dead": ("bad", "octagon"),
+    # sources
+    "waiting": ("run", "clock"),
+    "ok": ("ok", "check"),
+    "partly": ("due", "triangle"),
     # what people feel
     "positive": ("ok", "check-outline"),
     "neutral": ("idle", "dot"),

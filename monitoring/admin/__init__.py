@@ -11,6 +11,7 @@ from monitoring.admin import (
     rejections,
     silences,
     slos,
+    sources,
     statuspage,
     thresholds,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "rejections",
     "silences",
     "slos",
+    "sources",
     "statuspage",
     "thresholds",
 ]

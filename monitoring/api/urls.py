@@ -19,6 +19,7 @@ from monitoring.api import (
     samples,
     silences,
     slos,
+    sources,
     statuspage,
     thresholds,
 )
@@ -86,6 +87,11 @@ urlpatterns: list[URLPattern] = [
     path("channels/", channels.Channels.as_view({"get": "list", "post": "create"})),
     path("channels/<int:pk>/", channels.Channels.as_view(CHANGING)),
     path("channels/<int:pk>/test/", channels.Channels.as_view({"post": "test"})),
+    path("sources/", sources.Sources.as_view({"get": "list", "post": "create"})),
+    path("sources/try/", sources.Sources.as_view({"post": "try_out"})),
+    path("sources/<int:pk>/", sources.Sources.as_view(CHANGING)),
+    path("sources/<int:pk>/try/", sources.Sources.as_view({"post": "try_"})),
+    path("sources/<int:pk>/pull/", sources.Sources.as_view({"post": "pull"})),
     path("status/components/", statuspage.StatusComponents.as_view({"get": "list", "post": "create"})),
     path(
         "status/components/<str:code>/",

@@ -65,7 +65,7 @@ def retry_after(header: str, *, now: datetime | None = None) -> float | None:
 def check_address(url: object, field: str = "url") -> str:
     """What can be seen without looking the name up; the rest is checked each time something is sent."""
     if not isinstance(url, str) or not url:
-        raise Invalid.of(field, "the address to POST to is required")
+        raise Invalid.of(field, "an address is required")
     if len(url) > MAX_URL:
         raise Invalid.of(field, f"longer than {MAX_URL} characters")
     if any(character.isspace() or ord(character) < 32 for character in url):

@@ -20,6 +20,7 @@ from monitoring.models.preferences import NotificationPreference
 from monitoring.models.rejections import Rejection
 from monitoring.models.silences import InhibitionRule, MaintenanceWindow, Silence
 from monitoring.models.slos import Slo
+from monitoring.models.sources import MetricSource
 from monitoring.models.statuspage import StatusComponent, StatusIncident, StatusUpdate
 from monitoring.models.thresholds import AlertState, DueThreshold, Threshold
 from monitoring.models.usage import CountedBatch, VariantCount, VariantUse
@@ -44,6 +45,7 @@ __all__ = [
     "InhibitionRule",
     "MaintenanceWindow",
     "Metric",
+    "MetricSource",
     "MinuteRollup",
     "NotificationPreference",
     "Observation",

@@ -9,7 +9,17 @@ import yaml
 from django.db import transaction
 
 from portal.audit import Actor
-from portal.config import escalation_kind, flag_kind, kinds, place_kind, plain, plan_kind, slo_kind, threshold_kind
+from portal.config import (
+    escalation_kind,
+    flag_kind,
+    kinds,
+    place_kind,
+    plain,
+    plan_kind,
+    slo_kind,
+    source_kind,
+    threshold_kind,
+)
 from portal.config.kinds import Scope
 from portal.config.reading import Source
 from portal.config.run import CHANGE, KEEP, Change, Run
@@ -17,7 +27,7 @@ from portal.errors import Invalid, Refused
 from portal.models import Environment
 
 # In the order in which they are applied: what others refer to first.
-for _module in (place_kind, flag_kind, plan_kind, threshold_kind, escalation_kind, slo_kind):
+for _module in (place_kind, flag_kind, plan_kind, source_kind, threshold_kind, escalation_kind, slo_kind):
     kinds.register(_module.KIND)
 VERSION = 1
 MARK = "flightdeck"

@@ -20,6 +20,7 @@ SECTIONS = (
     ("Flags", "flags"),
     ("Changes", "change-requests"),
     ("Incidents", "incidents"),
+    ("Sources", "sources"),
     ("Feedback", "feedback"),
 )
 DELIVERY = ("/channels/", "/dead-letters/", "/rejections/")

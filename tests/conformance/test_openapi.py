@@ -93,6 +93,7 @@ def test_every_operation_answers_as_documented(portal: Journey, walk: Walk, refu
     _silences(walk)
     _escalation(walk)
     _slos(walk)
+    _sources(walk)
     _incidents(walk, refuser)
     _deployments(portal, walk)
     _feedback(walk)
@@ -231,6 +232,19 @@ def _slos(walk: Walk) -> None:
     walk("GET", "slos/{key}/budget/", key="availability")
     walk("POST", "slos/", slo | {"key": "gone"})
     walk("DELETE", "slos/{key}/", key="gone")
+
+
+def _sources(walk: Walk) -> None:
+    here = {"name": "this machine", "kind": "host", "interval": 60}
+    walk("POST", "sources/try/", here)
+    made_ = walk("POST", "sources/", here)
+    walk("GET", "sources/")
+    walk("GET", "sources/{id}/", id=made_["id"])
+    walk("PUT", "sources/{id}/", here, id=made_["id"])
+    walk("PATCH", "sources/{id}/", {"interval": 30}, id=made_["id"])
+    walk("POST", "sources/{id}/try/", id=made_["id"])
+    walk("POST", "sources/{id}/pull/", id=made_["id"])
+    walk("DELETE", "sources/{id}/", id=made_["id"])
 
 
 def _silences(walk: Walk) -> None:

@@ -14,6 +14,7 @@ from monitoring.models import (
     Channel,
     IncidentAttachment,
     MaintenanceWindow,
+    MetricSource,
     OutboxMessage,
     PostMortem,
     ResponseRun,
@@ -66,6 +67,7 @@ def _doors(made: World) -> list[Door]:
     over = PostMortem.objects.order_by("pk")[0].incident_id
     run = ResponseRun.objects.order_by("pk")[0]
     attachment = IncidentAttachment.objects.order_by("pk")[0].pk
+    source = MetricSource.objects.order_by("pk")[0].pk
     flag, place, segment = made.flags[0].key, made.environment.key, Segment.objects.order_by("pk")[0].key
     return [
         Door("home", ()),
@@ -148,6 +150,10 @@ def _doors(made: World) -> list[Door]:
         Door("channel-test", (Channel.objects.order_by("pk")[0].pk,), posts=True),
         Door("dead-letters", ()),
         Door("dead-letter-resend", (OutboxMessage.objects.filter(state="dead")[0].pk,), posts=True),
+        Door("sources", ()),
+        *(Door(name, (source,)) for name in ("source", "source-state", "source-frame")),
+        Door("source-try", (source,), posts=True),
+        Door("source-press", (source, "pull"), posts=True),
     ]
 
 

@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from monitoring.actions import incidents
-from monitoring.models import PostMortem, Slo, Threshold
+from monitoring.models import MetricSource, PostMortem, Slo, Threshold
 from portal.models import Environment
 from rollouts.actions import runs
 from rollouts.models import Segment
@@ -66,11 +66,16 @@ MOST = {
     "slo": 18,
     "channels": 9,
     "dead-letters": 8,
+    "sources": 9,
+    "source": 7,
+    "source-state": 5,
+    "source-frame": 7,
 }
 
 
 def _addresses(made: World) -> dict[str, str]:
     deployment, incident = made.deployments[0].pk, made.incidents[0].pk
+    source = MetricSource.objects.order_by("pk")[0].pk
     segment = Segment.objects.order_by("pk")[0].key
     latency = Threshold.objects.filter(name__startswith="latency of").order_by("pk")[0]
     return {
@@ -103,6 +108,8 @@ def _addresses(made: World) -> dict[str, str]:
         "segment": reverse("segment", args=[segment]),
         "segment-edit": reverse("segment-edit", args=[segment]),
         "release": reverse("release", args=[made.releases[0].pk]),
+        "sources": reverse("sources"),
+        **{name: reverse(name, args=[source]) for name in ("source", "source-state", "source-frame")},
         "incidents": reverse("incidents") + "?show=all",
         "on-call": reverse("on-call"),
         "alerts": reverse("alerts") + "?show=all",

@@ -24,6 +24,7 @@ from monitoring.actions import (
     rotas,
     silences,
     slos,
+    sources,
     statuspage,
     thresholds,
 )
@@ -168,6 +169,9 @@ class World:
         preferences.choose(voter, {"zone": "Europe/Warsaw"}, by=voter)
         steps = [{"delay": 900, "people": [voter.username]}, {"delay": 900, "rotas": [rota.key]}]
         escalation_policies.create(f"policy-{n}", {"steps": steps}, by=BY)
+        target = {"name": f"source-{n}", "kind": "http", "config": {"url": f"https://{n}.example.com/"}}
+        at = {"service": make.service(f"service-{n}"), "environment": self.environment}
+        sources.create({**target, **at}, by=BY)
         rejections.note(f"scrape: service-{n}", "value: must be a number", by=BY, example="NaN")
         variable_names.change(make.environment(f"environment-{n}"), {"prefix": "FLAG_"}, by=BY)
         jobs.beat(f"sweep-{n}", cycle_ms=3, backlog=0)
