@@ -14,7 +14,7 @@ from portal.supervise.postgres import Postgres
 from portal.supervise.valkey import Valkey
 
 RESULTS = Path("build") / "bench.json"
-ALL = ["flags", "weights", "changes", "sockets", "store"]
+ALL = ["flags", "weights", "changes", "sockets", "store", "host"]
 
 
 def main(wanted: list[str], *, seconds: int) -> None:
@@ -54,7 +54,7 @@ def _measure(wanted: list[str], *, seconds: int) -> dict[str, Any]:
 
     django.setup()
     call_command("migrate", verbosity=0)
-    from bench import changes, flags, machine, sockets, store, weights  # noqa: PLC0415
+    from bench import changes, flags, host, machine, sockets, store, weights  # noqa: PLC0415
 
     known = {
         "flags": flags.run,
@@ -62,6 +62,7 @@ def _measure(wanted: list[str], *, seconds: int) -> dict[str, Any]:
         "changes": changes.run,
         "sockets": sockets.run,
         "store": partial(store.run, seconds=seconds),
+        "host": host.run,
     }
     return {"machine": machine.figures()} | {name: known[name]() for name in wanted}
 
