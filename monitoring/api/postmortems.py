@@ -75,7 +75,7 @@ class ItemShape(ItemChange):
     )
     status = serializers.ChoiceField(ActionItem.Status.choices, read_only=True)
     created_at = serializers.DateTimeField(read_only=True)
-    ended_at = serializers.DateTimeField(read_only=True)
+    ended_at = serializers.DateTimeField(read_only=True, allow_null=True)
 
 
 class ItemEnd(Serializer):
