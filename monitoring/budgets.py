@@ -94,7 +94,9 @@ def budget(name: str, hours: Sequence[Hour], *, objective: float, window: int, n
         return Budget(Verdict(Outcome.INCONCLUSIVE, f"{name}: no data {over}"), None, 0.0)
     tally = sum((hour.tally for hour in known), Tally())
     share = tally.good / tally.total * 100
-    may = tally.total * allowed(objective)
+    # The window's budget, were the hours that are not known like those that are: one bad hour of a new service is
+    # one hour's worth of it, not all.
+    may = tally.total / coverage * allowed(objective)
     remaining = 1 - tally.bad / may if may else (1.0 if not tally.bad else -math.inf)
     words = f"{name}: {_percent(share)} good against {objective:g} % {over}"
     details = {"remaining": remaining if math.isfinite(remaining) else None, "coverage": coverage}
@@ -108,10 +110,11 @@ def budget(name: str, hours: Sequence[Hour], *, objective: float, window: int, n
     return Budget(verdict, remaining, coverage, tally, _left(known, may - tally.bad, now))
 
 
-def course(hours: Sequence[Hour], *, objective: float) -> list[tuple[datetime, float]]:
+def course(hours: Sequence[Hour], *, objective: float, window: int) -> list[tuple[datetime, float]]:
     """What was left of the budget at the end of each known hour, of what the window allows as it is known now."""
     known = sorted((hour for hour in hours if hour.tally.total > 0), key=lambda hour: hour.at)
-    may = sum(hour.tally.total for hour in known) * allowed(objective)
+    coverage = min(len(known) / max(window // 3600, 1), 1.0)
+    may = sum(hour.tally.total for hour in known) / coverage * allowed(objective) if known else 0.0
     found, bad = [], 0.0
     for hour in known:
         bad += hour.tally.bad

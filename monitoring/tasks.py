@@ -7,6 +7,7 @@ from monitoring.actions import (
     escalations,
     events,
     exposures,
+    habits,
     judging,
     observations,
     outbox,
@@ -87,3 +88,8 @@ def keep_budgets() -> int:
 @jobs.sweep("monitoring.remind_post_mortems", every=60.0)
 def remind_post_mortems() -> int:
     return postmortems.remind_due()
+
+
+@jobs.sweep("monitoring.measure_habits", every=300.0)
+def measure_habits() -> int:
+    return habits.measure()

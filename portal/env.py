@@ -72,6 +72,18 @@ def words(name: str, default: tuple[str, ...] = ()) -> list[str]:
     return [word.strip() for word in raw.split(",") if word.strip()]
 
 
+def funnels(name: str) -> dict[str, list[str]]:
+    """Paths of events by name: `checkout:cart_viewed>order_placed`, several with commas."""
+    found = {}
+    for one in words(name):
+        key, colon, steps = one.partition(":")
+        path = [step.strip() for step in steps.split(">")]
+        if not colon or not key.strip() or len(path) < 2 or not all(path):
+            raise ImproperlyConfigured(f"{name}: '{one}' is not like checkout:cart_viewed>order_placed")
+        found[key.strip()] = path
+    return found
+
+
 def database(name: str, default: str) -> dict[str, Any]:
     """A Django database entry from a postgres:// address."""
     url = text(name, default)

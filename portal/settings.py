@@ -232,6 +232,7 @@ PORTAL_JOIN_RATE = env.integer("PORTAL_JOIN_RATE", 10, at_least=1)  # looks at j
 PORTAL_AUDIENCE_COOKIE_DOMAIN = env.text("PORTAL_AUDIENCE_COOKIE_DOMAIN")
 PORTAL_MAX_IN_FLIGHT = env.integer("PORTAL_MAX_IN_FLIGHT", 64, at_least=1)  # Django requests in each web process
 PORTAL_REQUEST_TIMEOUT = env.integer("PORTAL_REQUEST_TIMEOUT", 10, at_least=1)  # seconds until 503
+PORTAL_FUNNELS = env.funnels("PORTAL_FUNNELS")  # events by the funnel's name, in their order
 PORTAL_RAW_RETENTION_HOURS = env.integer("PORTAL_RAW_RETENTION_HOURS", 48, at_least=1)
 PORTAL_MINUTE_RETENTION_DAYS = env.integer("PORTAL_MINUTE_RETENTION_DAYS", 30, at_least=1)  # rollups of a minute
 PORTAL_HOUR_RETENTION_DAYS = env.integer("PORTAL_HOUR_RETENTION_DAYS", 397, at_least=1)  # of an hour: 13 months

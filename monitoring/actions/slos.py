@@ -180,7 +180,7 @@ def _keep_alerts(slo: Slo, by: Actor) -> None:
 
 def _columns(slo: Slo, tier: Tier) -> dict[str, Any]:
     return {
-        "name": f"{slo.name}: budget burns {tier.factor:g} × over {tier.long // 3600} h"[:200],
+        "name": f"{slo.name}: budget burn over {tier.long // 3600} h"[:200],
         "metric": "",
         "matchers": {name: value for name, value in slo.matchers.items() if name in ("service", "environment")},
         "aggregation": "mean",

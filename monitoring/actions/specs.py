@@ -26,7 +26,7 @@ MAX_COUNT = 2_147_483_647
 FIELDS = (
     *("name", "metric", "denominator", "matchers", "aggregation", "operator", "warning", "error", "critical", "clear"),
     *("window", "interval", "for", "keep_firing_for", "min_count", "baseline", "no_data", "on_error"),
-    *("flapping", "response", "target", "combine", "condition"),
+    *("flapping", "response", "target", "combine", "condition", "runbook"),
 )
 FLAPPING = {"transitions": 6, "window": 1800}
 MOST_TRANSITIONS = 100
@@ -161,6 +161,7 @@ def clean(spec: Mapping[str, Any]) -> dict[str, Any]:
         "no_data": read.choice("no_data", tuple(NoData), NoData.KEEP),
         "on_error": read.choice("on_error", tuple(NoData), ""),
         **_flapping(read),
+        "runbook": read.text("runbook", longest=10_000),
         "response": read.choice("response", tuple(responses.known()), ""),
         "target": read.text("target", longest=200, pattern=TARGET, hint='must look like "deployment:42"'),
     }
@@ -229,6 +230,7 @@ def of(threshold: Threshold) -> dict[str, Any]:
         "response": threshold.response or None,
         "target": threshold.target or None,
         "combine": _combine_of(threshold),
+        "runbook": threshold.runbook or None,
     }
 
 

@@ -13,13 +13,16 @@ from portal.audit import Actor
 from portal.errors import Invalid, Refused, Stale
 
 
-def create(spec: Mapping[str, Any], *, by: Actor, owner: str = "") -> Threshold:
-    """A threshold from the contract's words. `owner` ("deployment:42") alone takes it away again."""
+def create(spec: Mapping[str, Any], *, by: Actor, owner: str = "", library: str = "") -> Threshold:
+    """A threshold from the contract's words. `owner` ("deployment:42") alone takes it away again.
+
+    `library`: the shipped definition that it is made of.
+    """
     columns = specs.clean(spec)
     _may(columns, by)
     with transaction.atomic():
         threshold = Threshold.objects.create(
-            **columns, owner=owner, created_by=audit.describe(by)[:200], due_at=jobs.database_now()
+            **columns, owner=owner, library=library, created_by=audit.describe(by)[:200], due_at=jobs.database_now()
         )
         audit.record("threshold.created", threshold, by=by, after=specs.of(threshold))
         _tell(threshold)

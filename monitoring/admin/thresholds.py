@@ -34,7 +34,7 @@ class ThresholdForm(ActionForm):
         fields = (
             "name", "metric", "denominator", "matchers", "aggregation", "operator", "warning", "error", "critical",
             "clear", "window", "interval", "hold", "keep_firing_for", "min_count", "no_data", "on_error",
-            "flap_transitions", "flap_window", "response", "target",
+            "flap_transitions", "flap_window", "response", "target", "runbook",
         )  # fmt: skip
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -160,7 +160,7 @@ class Slos(DoorSet):
         hours = indicators.hours(slo, now=now)
         found = budgets.budget(slo.name, hours, objective=slo.objective, window=slo.window, now=now)
         known = [hour for hour in hours if hour.tally.total > 0]
-        course = budgets.course(known, objective=slo.objective)
+        course = budgets.course(known, objective=slo.objective, window=slo.window)
         body = {
             "remaining": found.remaining,
             "coverage": found.coverage,

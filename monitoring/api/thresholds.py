@@ -106,6 +106,8 @@ class ThresholdShape(Serializer):
     combine = CombineShape(required=False, allow_null=True, help_text="thresholds of which so many have to fire")
     response = serializers.CharField(required=False, allow_null=True)
     target = serializers.RegexField(f"^{specs.TARGET}$", required=False, allow_null=True)
+    runbook = serializers.CharField(max_length=10_000, required=False, allow_null=True, help_text="what to do then")
+    library = serializers.CharField(read_only=True, allow_null=True, help_text="the definition that it was made of")
     owner = serializers.CharField(read_only=True, allow_null=True)
     version = serializers.IntegerField(read_only=True)
     created_by = serializers.CharField(read_only=True)
@@ -125,6 +127,7 @@ class ThresholdShape(Serializer):
             "id": instance.pk,
             "condition": specs.text(instance),
             **specs.of(instance),
+            "library": instance.library or None,
             "owner": instance.owner or None,
             "version": instance.version,
             "created_by": instance.created_by,

@@ -93,6 +93,8 @@ class Threshold(models.Model):
     # Of an objective: its value is the burn rate, over the window and over the short one, whichever is less.
     slo = models.ForeignKey(Slo, models.PROTECT, null=True, related_name="thresholds", editable=False)
     short_window = models.PositiveIntegerField(null=True, editable=False)
+    runbook = models.TextField(blank=True, help_text="what to do when it fires")
+    library = models.CharField(max_length=128, blank=True, editable=False, help_text="the definition it was made of")
     owner = models.CharField(max_length=200, blank=True, editable=False, help_text="who made it and takes it away")
     service = models.ForeignKey(
         Service, models.PROTECT, null=True, blank=True, related_name="thresholds", editable=False
@@ -122,6 +124,11 @@ class Threshold(models.Model):
             models.Index(fields=("id",), condition=Q(active=True) & ~Q(members=[]), name="combined_thresholds"),
         ]
         constraints = [
+            models.UniqueConstraint(
+                fields=("library", "service", "environment"),
+                condition=Q(active=True) & ~Q(library=""),
+                name="one_threshold_a_definition_and_place",
+            ),
             models.CheckConstraint(
                 condition=Q(warning__isnull=False) | Q(error__isnull=False) | Q(critical__isnull=False),
                 name="threshold_has_a_bound",

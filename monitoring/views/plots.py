@@ -43,12 +43,14 @@ def plot(
     words: Callable[[float], str],
     bounds: Sequence[tuple[str, float]] = (),
     upward: bool = True,
+    highest: float | None = None,
 ) -> Plot | None:
-    """None where there is nothing to draw. `upward`: beyond a bound is above it."""
+    """None where there is nothing to draw. `upward`: beyond a bound is above it; `highest`: more there cannot be."""
     known = [value for _, value in points if value is not None]
     if not known:
         return None
     low, high = _range([*known, *(value for _, value in bounds)])
+    high = high if highest is None else highest
 
     def y(value: float) -> float:
         return round(HEIGHT - (value - low) / (high - low) * HEIGHT, 1)

@@ -55,15 +55,16 @@ def detail(request: HttpRequest, key: str) -> HttpResponse:
     hours = indicators.hours(slo, now=now)
     found = budgets.budget(slo.name, hours, objective=slo.objective, window=slo.window, now=now)
     since = now - timedelta(seconds=slo.window)
-    course = budgets.course(hours, objective=slo.objective)
+    course = budgets.course(hours, objective=slo.objective, window=slo.window)
     drawn = plots.plot(
-        [(at, left * 100) for at, left in course if at > since],
+        [(min(at, now), left * 100) for at, left in course if at > since],
         since=since,
         until=now,
         every=budgets.HOUR,
         words=lambda value: f"{value:.3g} %",
         bounds=[("bad", 0.0)],
         upward=False,
+        highest=100.0,
     )
     alerts = Alert.objects.filter(threshold__slo=slo).select_related("threshold", "incident").order_by("-id")[:RECENT]
     return htmx.render(
@@ -77,6 +78,12 @@ def detail(request: HttpRequest, key: str) -> HttpResponse:
         burns=_burns(slo),
         plot=drawn,
         alerts=list(alerts),
+        may_mark=permissions.can(
+            person(request),
+            "operate",
+            environment=slo.environment or permissions.ANY,
+            service=slo.service or permissions.ANY,
+        ),
         days=slo.window // 86_400,
     )
 
@@ -87,7 +94,7 @@ def _left(remaining: float | None) -> dict[str, Any]:
         return {"words": "not known", "bar": 0, "tone": "idle"}
     percent = remaining * 100
     tone = "bad" if percent <= 0 else "due" if percent < 25 else "ok"
-    return {"words": f"{percent:.3g} %", "bar": min(max(round(percent), 0), 100), "tone": tone}
+    return {"words": _percent(percent), "bar": min(max(round(percent), 0), 100), "tone": tone}
 
 
 def _burns(slo: Slo) -> list[dict[str, Any]]:
@@ -103,3 +110,7 @@ def _burning(slo: Slo) -> str:
     """The worst level at which one of its burn alerts fires."""
     firing = [one["state"].level for one in _burns(slo) if one["state"] and one["state"].phase == "firing"]
     return "critical" if "critical" in firing else firing[0] if firing else ""
+
+
+def _percent(percent: float) -> str:
+    return f"{percent:.0f} %" if abs(percent) >= 100 else f"{percent:.3g} %"

@@ -71,12 +71,14 @@ class Form:
     condition: str = ""
     response: str = ""
     target: str = ""
+    runbook: str = ""
     errors: dict[str, str] | None = None
     preview: courses.Preview | None = None
 
     def spec(self) -> dict[str, Any]:
-        given = {"name": self.name, "condition": self.condition}
-        return given | {"response": self.response or None, "target": self.target or None}
+        given: dict[str, Any] = {"name": self.name, "condition": self.condition}
+        given |= {"response": self.response or None, "target": self.target or None}
+        return given | {"runbook": self.runbook or None}
 
 
 def visible(request: HttpRequest) -> "QuerySet[Threshold]":
@@ -215,6 +217,7 @@ def _shown(request: HttpRequest, threshold: Threshold) -> dict[str, Any]:
         "plot": _plot(threshold, span),
         "spans": [(key, label, key == chosen) for key, (label, _) in SPANS.items()],
         "alerts": list(recent),
+        "may_mark": _may_operate(request, threshold),
         "members": list(members),
     }
 
@@ -243,14 +246,13 @@ def _plot(threshold: Threshold, span: timedelta) -> Plot | None:
 
 def _held(threshold: Threshold) -> Form:
     names = specs.member_names([threshold])
-    return Form(threshold.name, specs.text(threshold, names), threshold.response, threshold.target)
+    return Form(threshold.name, specs.text(threshold, names), threshold.response, threshold.target, threshold.runbook)
 
 
 def _typed(request: HttpRequest) -> Form:
-    name, condition, response, target = (
-        posted.text(request, one) for one in ("name", "condition", "response", "target")
-    )
-    return Form(name, condition, response, target)
+    names = ("name", "condition", "response", "target", "runbook")
+    name, condition, response, target, runbook = (posted.text(request, one) for one in names)
+    return Form(name, condition, response, target, runbook)
 
 
 def _preview_or_act(request: HttpRequest, form: Form, threshold: Threshold | None) -> bool:
@@ -291,3 +293,8 @@ def _may(request: HttpRequest, threshold: Threshold) -> bool:
 
 def _may_configure(request: HttpRequest) -> bool:
     return permissions.can(person(request), "configure", environment=permissions.ANY, service=permissions.ANY)
+
+
+def _may_operate(request: HttpRequest, threshold: Threshold) -> bool:
+    place, service = threshold.environment or permissions.ANY, threshold.service or permissions.ANY
+    return permissions.can(person(request), "operate", environment=place, service=service)

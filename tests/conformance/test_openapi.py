@@ -30,6 +30,8 @@ MAKE_PEOPLE = """
 from portal.models import Grant, User
 person = User.objects.create_user("ines", password="walk-walk-walk")
 Grant.objects.create(user=person, role="approver")
+called, _ = User.objects.get_or_create(username="root")
+Grant.objects.get_or_create(user=called, role="owner")
 """
 
 
@@ -93,6 +95,7 @@ def test_every_operation_answers_as_documented(portal: Journey, walk: Walk, refu
     _silences(walk)
     _escalation(walk)
     _slos(walk)
+    _library(walk)
     _sources(walk)
     _incidents(walk, refuser)
     _deployments(portal, walk)
@@ -232,6 +235,12 @@ def _slos(walk: Walk) -> None:
     walk("GET", "slos/{key}/budget/", key="availability")
     walk("POST", "slos/", slo | {"key": "gone"})
     walk("DELETE", "slos/{key}/", key="gone")
+
+
+def _library(walk: Walk) -> None:
+    place = {"service": "shop", "environment": "staging"}
+    walk("GET", "library/", service="shop", environment="staging")
+    walk("POST", "library/take/", place | {"keys": ["cpu", "error-rate"]})
 
 
 def _sources(walk: Walk) -> None:

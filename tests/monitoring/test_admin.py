@@ -115,6 +115,10 @@ def test_a_threshold_is_made_and_changed_by_form(owner: Client) -> None:
     assert changed.status_code == 302
     threshold.refresh_from_db()
     assert (threshold.error, threshold.version) == (400, 2)
+    by_text = {**form, "condition": 'mean(latency_ms{service="checkout"}) > 500 for 2m'}
+    assert owner.post(address("threshold", "change", threshold.pk), by_text).status_code == 302
+    threshold.refresh_from_db()
+    assert (threshold.aggregation, threshold.error, threshold.hold) == ("mean", 500, 120)
     page = owner.post(address("threshold", "add"), {**form, "critical": "3", "aggregation": "median"})
     assert page.status_code == 200
     text = page.content.decode()

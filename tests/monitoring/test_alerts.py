@@ -153,6 +153,7 @@ def test_the_same_look_twice_changes_nothing(clock: Clock) -> None:
 
 
 def test_an_edit_while_firing_keeps_the_alert_and_judges_by_the_new_bound(clock: Clock) -> None:
+    """Invariant 15."""
     threshold = watching.threshold()
     clock.look(1, 500)
     thresholds.change(threshold, {"for": 600, "error": 400}, by=BY, partly=True)

@@ -69,9 +69,15 @@ def test_no_data_is_no_kept_budget() -> None:
     assert _budget(_hours(2, 0, 100)).verdict.outcome is Outcome.FAILED
 
 
+def test_a_bad_hour_of_a_new_service_is_an_hours_worth_of_the_budget() -> None:
+    new = _budget(_hours(1, 90, 100))  # ten times what is allowed, for one hour of 24
+    assert new.remaining == pytest.approx(1 - 10 / 24)
+    assert new.verdict.outcome is Outcome.INCONCLUSIVE
+
+
 def test_the_course_ends_where_the_budget_stands() -> None:
     hours = [*_hours(3, 100, 100)[:2], Hour(NOON - timedelta(hours=1), Tally(97, 100))]
-    course = budgets.course(hours, objective=99)
+    course = budgets.course(hours, objective=99, window=3 * 3600)
     assert [round(left, 6) for _, left in course] == [1, 1, 0]
     assert course[-1][0] == NOON
 
@@ -108,7 +114,7 @@ class TestJudged:
         self._judge()
         fast = Alert.objects.get(threshold__slo=slo, threshold__window=3600)
         assert (fast.status, fast.level) == ("firing", "critical")
-        assert fast.reason.startswith("checkout availability: budget burns 14.4 × over 1 h 50 ×")
+        assert fast.reason.startswith("checkout availability: budget burn over 1 h 50 ×")
         assert "50 × over 1 h, 50 × over 5 min" in fast.reason
         assert Incident.objects.get().severity == "SEV1"
         assert Alert.objects.get(threshold__slo=slo, threshold__window=259_200).level == "warning"

@@ -77,6 +77,8 @@ def test_the_defaults_are_sensible(call: Caller) -> None:
         "response": None,
         "target": None,
         "combine": None,
+        "runbook": None,
+        "library": None,
         "condition": "mean(m) > 1",
         "owner": None,
         "version": 1,

@@ -144,6 +144,8 @@ def _doors(made: World) -> list[Door]:
         Door("silence-end", (Silence.objects.order_by("pk")[0].pk,), posts=True),
         Door("maintenance-new", (), posts=True),
         Door("maintenance-cancel", (MaintenanceWindow.objects.order_by("pk")[0].pk,), posts=True),
+        Door("library", ()),
+        Door("library-take", (), posts=True),
         Door("slos", ()),
         Door("slo", (Slo.objects.order_by("pk")[0].key,)),
         Door("channels", ()),
