@@ -6,6 +6,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 from types import FrameType
 from typing import Any
 
@@ -15,12 +16,15 @@ os.environ.setdefault("PORTAL_DATABASE_POOL", "24")
 
 from django.conf import settings
 from django.core.asgi import get_asgi_application
+from prometheus_client.core import Metric
 
 django_application: Any = get_asgi_application()
 
-from portal import sockets  # noqa: E402  (models need Django to be set up)
+from monitoring.queries import own_figures  # noqa: E402  (models need Django to be set up)
+from portal import selfwatch, sockets  # noqa: E402
 from portal.celery import app as celery  # noqa: E402
-from portal.guard import Guard, Receive, Scope, Send  # noqa: E402
+from portal.figures import REQUESTS, door_of  # noqa: E402
+from portal.guard import Guard, Message, Receive, Scope, Send  # noqa: E402
 from portal.health import Health  # noqa: E402
 from portal.live import Hub  # noqa: E402
 from rollouts.actions.tally import Tally  # noqa: E402
@@ -46,6 +50,11 @@ class Portal:
         self.stage = sockets.Stage(self.hub)
         self.sockets = sockets.application(self.stage)
         self.health = Health(lambda: self.loader.ready)
+        self.selfwatch = selfwatch.Selfwatch(
+            self.loader.ring,
+            own=self._held,
+            stored=(selfwatch.heartbeats, own_figures.outbox, own_figures.partitions),
+        )
         self.pages = Guard(
             django_application,
             in_flight=settings.PORTAL_MAX_IN_FLIGHT,
@@ -56,7 +65,10 @@ class Portal:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             path: str = scope["path"]
-            if path.startswith("/ofrep/"):
+            send = _timed(door_of(path), send)
+            if path.rstrip("/") in selfwatch.WAYS:
+                await self.selfwatch(scope, receive, send)
+            elif path.startswith("/ofrep/"):
                 await self.ofrep(scope, receive, send)
             elif path.startswith("/health/"):
                 await self.health(scope, receive, send)
@@ -69,13 +81,29 @@ class Portal:
         else:
             await send({"type": "websocket.close", "code": 4404})
 
+    def _held(self) -> list[Metric]:
+        """What this process holds now."""
+        held = {
+            "flightdeck_sockets": ("Open sockets of live pages", float(len(self.stage.consumers))),
+            "flightdeck_event_streams": ("Open event streams of OFREP", float(self.ofrep.streams.count)),
+            "flightdeck_requests_in_flight": ("Pages and API requests now", float(self.pages.in_flight)),
+            "flightdeck_snapshot_version": ("Version of the flags that are held", float(self.loader.version)),
+            "flightdeck_snapshot_age_seconds": ("Time since the store was last asked for newer flags", self.loader.age),
+        }
+        return [
+            *(selfwatch.gauge(name, says, (), [((), now)]) for name, (says, now) in held.items()),
+            *selfwatch.pool(),
+        ]
+
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         _allow_many_files()
         self._listen_for_the_end()
         await asyncio.gather(self.hub.start(), self.loader.start(), self.stage.start(), self.tally_writer.start())
+        await self.selfwatch.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await self.selfwatch.stop()
         await self.stage.stop()
         await asyncio.gather(self.loader.stop(), self.tally_writer.stop())
         await self.hub.stop()
@@ -97,6 +125,18 @@ class Portal:
             # Whoever runs us restores what was there before it set its own.
             if callable(before):
                 signal.signal(one, heard)
+
+
+def _timed(door: str, send: Send) -> Send:
+    """Notes how long the answer took to begin."""
+    began = time.perf_counter()
+
+    async def noting(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            REQUESTS.labels(door, f"{message['status'] // 100}xx").observe(time.perf_counter() - began)
+        await send(message)
+
+    return noting
 
 
 def _allow_many_files() -> None:

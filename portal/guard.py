@@ -11,6 +11,8 @@ from portal.problems import PROBLEM, problem_body
 
 log = structlog.get_logger(__name__)
 
+WHILE_OTHERS_HANG = 2.0  # seconds
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -35,6 +37,19 @@ class Guard:
 
     def __init__(self, app: Application, *, in_flight: int, timeout: float, max_body: int) -> None:
         self.app, self.free, self.timeout, self.max_body = app, in_flight, timeout, max_body
+        self._room = in_flight
+        self._hanging = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that the application works on, those among them that nobody waits for any longer."""
+        return self._room - self.free
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for an answer: fewer while requests that were given up still hang. They are two at least,
+        for one may be slow for a reason of its own."""
+        return min(self.timeout, WHILE_OTHERS_HANG) if self._hanging >= 2 else self.timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
@@ -78,20 +93,26 @@ class Guard:
         work = asyncio.ensure_future(self.app(scope, receive, watched))
         # A thread that hangs keeps its place until it ends, whoever has stopped waiting for it.
         work.add_done_callback(self._leave)
+        patience = self.patience
         beginning = asyncio.ensure_future(begun.wait())
         try:
-            await asyncio.wait({work, beginning}, timeout=self.timeout, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, beginning}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             if begun.is_set() or work.done():
                 await work
                 return
             given_up = True
-            log.warning("guard.gave_up", path=scope["path"], after_seconds=self.timeout)
+            self._hanging += 1
+            work.add_done_callback(self._no_longer_hangs)
+            log.warning("guard.gave_up", path=scope["path"], after_seconds=patience)
             await refuse(send, 503, "the store does not answer", retry_after=2)
         except asyncio.CancelledError:
             work.cancel()
             raise
         finally:
             beginning.cancel()
+
+    def _no_longer_hangs(self, work: "asyncio.Future[None]") -> None:
+        self._hanging -= 1
 
     def _leave(self, work: "asyncio.Future[None]") -> None:
         self.free += 1

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import orjson
@@ -28,6 +29,8 @@ class Health:
     def __init__(self, evaluates: Callable[[], bool]) -> None:
         self.evaluates = evaluates
         self._running: dict[str, asyncio.Future[Check]] = {}
+        # Threads of its own: those of the process may all be waiting for what hangs.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="health")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].rstrip("/")
@@ -55,7 +58,7 @@ class Health:
         """The check's answer, or that there was none in time. One that hangs is not started a second time."""
         running = self._running.get(name)
         if running is None or running.done():
-            running = self._running[name] = asyncio.ensure_future(asyncio.to_thread(check))
+            running = self._running[name] = asyncio.get_running_loop().run_in_executor(self._threads, check)
         done, _ = await asyncio.wait({running}, timeout=ANSWER_WITHIN)
         return running.result() if done else Check(name, False, f"no answer within {ANSWER_WITHIN} s")
 

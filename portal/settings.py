@@ -254,6 +254,8 @@ PORTAL_STALE_UNUSED_DAYS = env.integer("PORTAL_STALE_UNUSED_DAYS", 30, at_least=
 PORTAL_STALE_SETTLED_DAYS = env.integer("PORTAL_STALE_SETTLED_DAYS", 60, at_least=1)
 # Networks that outgoing requests may reach although they are private (comma-separated CIDR).
 PORTAL_OUTGOING_ALLOW = env.words("PORTAL_OUTGOING_ALLOW")
+# Told after each look at the sweeps that finds them all well: when the calls stop, somebody outside says so.
+PORTAL_ALIVE_URL = env.text("PORTAL_ALIVE_URL")
 PORTAL_BASE_URL = env.text("PORTAL_BASE_URL", RUNTIME.get("web_url", "http://127.0.0.1:8000")).rstrip("/")
 
 # Where others' services are; tests and regions name other places.

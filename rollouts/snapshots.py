@@ -344,6 +344,11 @@ class Loader:
         """The version of what is held."""
         return self._version
 
+    @property
+    def age(self) -> float:
+        """Seconds since the database was last asked for something newer, and answered."""
+        return max(0.0, time.time() - self._looked)
+
     def find(self, environment: str) -> Snapshot | None:
         return self._snapshots.get(environment)
 

@@ -17,6 +17,7 @@ from monitoring.models import Metric
 from portal import audit, jobs, permissions
 from portal.audit import Actor
 from portal.errors import Forbidden
+from portal.figures import INGESTED
 from portal.models import ApiKey, Environment, Service, User
 
 
@@ -176,6 +177,8 @@ class Batch:
                 latest[known.id] = (known, entry.time, value)
         transaction.on_commit(partial(series.hear, list(latest.values())))
         transaction.on_commit(partial(due.mark, {known.metric for _, known in settled}))
+        for name in ("accepted", "duplicates", "conflicts"):
+            INGESTED.labels(name).inc(getattr(self.outcome, name))
         self.outcome.errors.sort(key=lambda fault: fault.index)
         return self.outcome
 

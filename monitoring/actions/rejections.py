@@ -11,6 +11,7 @@ from monitoring.models import Rejection
 from monitoring.models.rejections import LONGEST_EXAMPLE, LONGEST_REASON
 from portal import audit, jobs
 from portal.audit import Actor
+from portal.figures import REJECTED
 from portal.models import ApiKey
 
 KEPT = timedelta(days=7)
@@ -72,6 +73,7 @@ def forget_old(*, now: datetime | None = None) -> int:
 def _add(source: str, counted: list[Add], *, by: Actor, now: datetime | None) -> None:
     if not counted:
         return
+    REJECTED.labels(source.partition(":")[0][:100]).inc(sum(many for _, many, _ in counted))
     minute = (now or jobs.database_now()).replace(second=0, microsecond=0)
     # In one order, so that two senders' statements wait for each other instead of deadlocking.
     rows = sorted(counted)

@@ -14,6 +14,7 @@ import orjson
 import structlog
 from django.conf import settings
 
+from portal.figures import EVALUATIONS
 from portal.keys import KeyInfo, Ring, presented
 from portal.limits import Limiter
 from portal.models import ApiKey
@@ -176,6 +177,7 @@ class Ofrep:
             # To a key that is not for its service, a flag is not there at all.
             raise Failed(404, ErrorCode.FLAG_NOT_FOUND, f"flag {key[:200]} was not found")
         result = evaluate(snapshot, key, context, now=time.time())
+        EVALUATIONS.labels("single").inc()
         self.tally.single(flag, context, result)
         return result
 
@@ -197,6 +199,7 @@ class Ofrep:
                 break
             results += more
             told += [result.wire or wire(result) for result in more]
+        EVALUATIONS.labels("bulk").inc(len(results))
         self.tally.bulk(snapshot.environment, context, results)
         metadata = orjson.dumps({"environment": snapshot.environment})
         streams = self.streams.address(caller, snapshot.environment, now=now)

@@ -57,6 +57,9 @@ def _says_503(answer: httpx.Response) -> None:
 
 
 def test_postgresql_hangs(portal: Journey, evaluating: httpx.Client, ingesting: httpx.Client) -> None:
+    reading = portal.key("read")
+    with portal.client(reading) as client:
+        until(lambda: client.get("/metrics").status_code == 200, within=5)
     backends = [portal.child("postgres"), *portal.child("postgres").children(recursive=True)]
     for process in backends:
         with suppress(psutil.NoSuchProcess):  # a backend may end of itself meanwhile
@@ -66,6 +69,13 @@ def test_postgresql_hangs(portal: Journey, evaluating: httpx.Client, ingesting: 
         assert _lamp(evaluating) == "on"
         ready = httpx.get(f"{portal.address}/health/ready", timeout=5, trust_env=False)
         assert ready.status_code == 503
+        assert [one["ok"] for one in ready.json()["checks"]] == [False, True]
+        with portal.client(reading) as client:
+            own = client.get("/metrics")
+        assert own.status_code == 200
+        assert 'flightdeck_up{dependency="store"} 0.0' in own.text
+        assert 'flightdeck_up{dependency="broker"} 1.0' in own.text
+        assert "flightdeck_snapshot_version{" in own.text
         assert httpx.get(f"{portal.address}/health/evaluate", timeout=5, trust_env=False).status_code == 200
         # Whoever goes on asking is told no as well, at once or after the same time, and nothing piles up for ever.
         for _ in range(3):

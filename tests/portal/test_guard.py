@@ -85,3 +85,22 @@ async def test_a_fault_of_the_application_is_still_seen() -> None:
     with pytest.raises(ZeroDivisionError):
         await _call(guard)
     assert guard.free == 2
+
+
+async def test_while_others_hang_nobody_waits_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.guard.WHILE_OTHERS_HANG", 0.05)
+    release = asyncio.Event()
+
+    async def hangs(scope: Any, receive: Any, send: Any) -> None:
+        await release.wait()
+
+    guard = _guard(hangs, in_flight=5)
+    await _call(guard)
+    assert guard.patience == 0.2  # one may be slow for a reason of its own
+    await _call(guard)
+    assert guard.patience == 0.05
+    assert (await _call(guard))[0] == 503
+    assert guard.in_flight == 3
+    release.set()
+    await asyncio.sleep(0.01)
+    assert (guard.patience, guard.in_flight) == (0.2, 0)
