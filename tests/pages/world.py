@@ -21,6 +21,7 @@ from monitoring.actions import (
     postmortems,
     preferences,
     rejections,
+    reported,
     rotas,
     silences,
     slos,
@@ -29,6 +30,7 @@ from monitoring.actions import (
 )
 from monitoring.actions.exposures import Shown
 from monitoring.models import Channel, Incident, IncidentAttachment, OutboxMessage
+from monitoring.sources import alertmanager
 from portal import jobs
 from portal.models import Environment, User
 from portal.tasks import seal_audit
@@ -168,6 +170,8 @@ class World:
         preferences.choose(voter, {"zone": "Europe/Warsaw"}, by=voter)
         steps = [{"delay": 900, "people": [voter.username]}, {"delay": 900, "rotas": [rota.key]}]
         escalation_policies.create(f"policy-{n}", {"steps": steps}, by=BY)
+        told = {"labels": {"alertname": f"rule {n}", "severity": "warning"}, "status": "firing"}
+        reported.take([told], alertmanager.of_webhook, by=BY, way="webhook")
         rejections.note(f"scrape: service-{n}", "value: must be a number", by=BY, example="NaN")
         variable_names.change(make.environment(f"environment-{n}"), {"prefix": "FLAG_"}, by=BY)
         jobs.beat(f"sweep-{n}", cycle_ms=3, backlog=0)
