@@ -15,6 +15,7 @@ from monitoring.actions import (
     postmortems,
     pulling,
     rejections,
+    reported,
     responses,
     rollups,
     slos,
@@ -68,6 +69,11 @@ def send_digests() -> int:
 @jobs.sweep("monitoring.tell_held", every=1.0)
 def tell_held() -> int:
     return alerts.tell_held()
+
+
+@jobs.sweep("monitoring.watch_reports", every=5.0)
+def watch_reports() -> int:
+    return reported.notice_silence()
 
 
 @jobs.sweep("monitoring.keep_status_page", every=5.0)

@@ -6,6 +6,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from monitoring.api import slack
+from monitoring.api.alertmanager import AlertmanagerAlerts, AlertmanagerStatus, Healthy, Webhook
 from monitoring.api.otlp import Otlp
 from monitoring.api.remote_write import RemoteWrite
 from portal.admin import site
@@ -30,6 +31,11 @@ urlpatterns = [
     path("", include("monitoring.views.urls")),
     path("", include("feedback.views.urls")),
     path("ingest/prometheus/api/v1/write", RemoteWrite.as_view(), name="remote-write"),
+    path("ingest/alertmanager", Webhook.as_view(), name="alertmanager-webhook"),
+    path("ingest/alertmanager/api/v2/alerts", AlertmanagerAlerts.as_view(), name="alertmanager-alerts"),
+    path("ingest/alertmanager/api/v2/status", AlertmanagerStatus.as_view(), name="alertmanager-status"),
+    path("ingest/alertmanager/-/healthy", Healthy.as_view(), name="alertmanager-healthy"),
+    path("ingest/alertmanager/-/ready", Healthy.as_view(), name="alertmanager-ready"),
     path("hooks/slack/interactions/", slack.interactions, name="slack-interactions"),
     path("ingest/otlp/v1/metrics", Otlp.as_view(), name="otlp-metrics"),
     path("favicon.ico", RedirectView.as_view(url=settings.STATIC_URL + "favicon.svg", permanent=False)),

@@ -4,7 +4,7 @@ Rows are locked in one order everywhere: threshold, incident, state.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import IntegrityError, connection, transaction
@@ -34,12 +34,17 @@ class Turn:
     now: datetime
     service: Service | None = None
     environment: Environment | None = None
+    reported: Mapping[str, str] = field(default_factory=dict)  # its own labels, where somebody else judged it
 
     @property
     def labels(self) -> Mapping[str, str]:
         """What the alert carries: the matchers, and where it is."""
         where = {"service": self.service, "environment": self.environment}
-        return {**{name: thing.key for name, thing in where.items() if thing}, **self.threshold.matchers}
+        return {
+            **{name: thing.key for name, thing in where.items() if thing},
+            **self.threshold.matchers,
+            **self.reported,
+        }
 
 
 def take(turn: Turn, *, definitions: Sequence[IncidentDefinition]) -> bool:
@@ -190,6 +195,20 @@ def _flap(turn: Turn) -> bool:
             live.announce("incidents", id=incident.pk)
         live.announce("alerts", id=known.pk)
     return True
+
+
+def remark(alert: Alert, event: str, *, because: str) -> None:
+    """Whoever judges it in our place has fallen silent, or speaks again: it fires all the same, and people hear why."""
+    incident = _locked_incidents([alert]).get(alert.incident_id or 0)
+    alert.reason = because
+    alert.save(update_fields=["reason"])
+    audit.record(f"alert.{event}", alert, by=BY, because=because)
+    if incident is not None:
+        timeline.write(incident, f"alert.{event}", because, by=BY, data={"alert": alert.pk})
+        if alert.held_at is None:
+            notices.tell(incident, event, f"{incident.title}: {because}", again=f"{alert.pk}:{incident.entries}")
+        live.announce("incidents", id=incident.pk)
+    live.announce("alerts", id=alert.pk)
 
 
 def mark_false(alert: Alert, *, by: audit.Actor, because: str) -> Alert:

@@ -28,7 +28,7 @@ WITH marked AS (
     SELECT threshold_id FROM monitoring_duethreshold FOR UPDATE SKIP LOCKED
 ), due AS (
     SELECT id, due_at FROM monitoring_threshold
-    WHERE active AND (due_at <= %(now)s OR id IN (SELECT threshold_id FROM marked))
+    WHERE active AND source = '' AND (due_at <= %(now)s OR id IN (SELECT threshold_id FROM marked))
     ORDER BY due_at LIMIT %(batch)s FOR NO KEY UPDATE SKIP LOCKED
 ), unmarked AS (
     DELETE FROM monitoring_duethreshold m USING due WHERE m.threshold_id = due.id

@@ -191,6 +191,8 @@ def text(threshold: Threshold, names: Mapping[int, str] | None = None) -> str:
         factor = next(bound for level in LEVELS if (bound := getattr(threshold, level.value)) is not None)
         over = f"{conditions.duration(threshold.window)} and {conditions.duration(short)}"
         return f"burn rate > {factor:g} over {over}"
+    if threshold.source:
+        return f"as {threshold.source} reports it"
     return conditions.write(of(threshold), names=names)
 
 

@@ -14,7 +14,7 @@ from monitoring.models import AlertState, Threshold
 from portal import permissions
 from portal.admin import ActionForm, Admin, ReadOnly, button, pill
 
-OURS = ("owner", "service", "environment", "active", "version", "due_at", "created_by", "created_at")
+OURS = ("owner", "source", "service", "environment", "active", "version", "due_at", "created_by", "created_at")
 
 
 class ThresholdForm(ActionForm):
@@ -90,7 +90,7 @@ class ThresholdAdmin(Admin[Threshold]):
             return (*own, "baseline_kind", "baseline_change", "baseline_labels", "baseline_seconds", *OURS)
         return ("name", "condition", *own[1:], "baseline", *(OURS if obj else ()))
 
-    @button("Remove", asks_reason=True, danger=True, shown=lambda threshold: threshold.active)
+    @button("Remove", asks_reason=True, danger=True, shown=lambda threshold: threshold.active and not threshold.source)
     def remove(self, request: HttpRequest, thing: Threshold, because: str) -> str:
         thresholds.delete(thing, by=request.user, because=because)  # type: ignore[arg-type]
         return f"{thing} is no longer judged"

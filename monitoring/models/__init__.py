@@ -18,6 +18,7 @@ from monitoring.models.observations import Observation
 from monitoring.models.postmortems import ActionItem, PostMortem, PostMortemVersion
 from monitoring.models.preferences import NotificationPreference
 from monitoring.models.rejections import Rejection
+from monitoring.models.reported import ReportedAlert
 from monitoring.models.silences import InhibitionRule, MaintenanceWindow, Silence
 from monitoring.models.slos import Slo
 from monitoring.models.sources import MetricSource
@@ -53,6 +54,7 @@ __all__ = [
     "PostMortem",
     "PostMortemVersion",
     "Rejection",
+    "ReportedAlert",
     "ResponseRun",
     "Rota",
     "RotaOverride",

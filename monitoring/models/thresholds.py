@@ -17,7 +17,8 @@ class ThresholdQuerySet(models.QuerySet["Threshold"]):
     """The questions about thresholds."""
 
     def active(self) -> Self:
-        return self.filter(active=True)
+        """Those that our judge looks at."""
+        return self.filter(active=True, source="")
 
     def with_false_alerts(self) -> Self:
         """How many alerts each has had (`alerts_had`), and how many of them were false (`alerts_false`)."""
@@ -96,6 +97,9 @@ class Threshold(models.Model):
     runbook = models.TextField(blank=True, help_text="what to do when it fires")
     library = models.CharField(max_length=128, blank=True, editable=False, help_text="the definition it was made of")
     owner = models.CharField(max_length=200, blank=True, editable=False, help_text="who made it and takes it away")
+    source = models.CharField(
+        max_length=40, blank=True, default="", editable=False, help_text="who judges it in our place: alertmanager…"
+    )
     service = models.ForeignKey(
         Service, models.PROTECT, null=True, blank=True, related_name="thresholds", editable=False
     )
@@ -129,6 +133,7 @@ class Threshold(models.Model):
                 condition=Q(active=True) & ~Q(library=""),
                 name="one_threshold_a_definition_and_place",
             ),
+            models.UniqueConstraint(fields=("source", "name"), condition=~Q(source=""), name="one_name_a_source"),
             models.CheckConstraint(
                 condition=Q(warning__isnull=False) | Q(error__isnull=False) | Q(critical__isnull=False),
                 name="threshold_has_a_bound",

@@ -8,6 +8,8 @@ LEVELS = ("error", "critical", "warning")
 
 def bound(threshold: Threshold, level: str = "") -> str:
     """As in: > 3 %; > 1.5 × the baseline. Of the level, or of the first that there is."""
+    if threshold.source:
+        return "–"
     levels = (level, *LEVELS) if level in LEVELS else LEVELS
     number = next((found for name in levels if (found := getattr(threshold, name)) is not None), None)
     if number is None:
@@ -27,7 +29,7 @@ def bound(threshold: Threshold, level: str = "") -> str:
 def value(threshold: Threshold, number: float | None) -> str:
     """A share of two counters in percent, anything else as it is."""
     if number is None:
-        return "no data"
+        return "–" if threshold.source else "no data"
     return f"{_figure(number * 100)} %" if threshold.denominator else _figure(number)
 
 

@@ -21,6 +21,7 @@ from monitoring.actions import (
     postmortems,
     preferences,
     rejections,
+    reported,
     rotas,
     silences,
     slos,
@@ -30,6 +31,7 @@ from monitoring.actions import (
 )
 from monitoring.actions.exposures import Shown
 from monitoring.models import Channel, Incident, IncidentAttachment, OutboxMessage
+from monitoring.sources import alertmanager
 from portal import jobs
 from portal.models import Environment, User
 from portal.tasks import seal_audit
@@ -169,6 +171,8 @@ class World:
         preferences.choose(voter, {"zone": "Europe/Warsaw"}, by=voter)
         steps = [{"delay": 900, "people": [voter.username]}, {"delay": 900, "rotas": [rota.key]}]
         escalation_policies.create(f"policy-{n}", {"steps": steps}, by=BY)
+        told = {"labels": {"alertname": f"rule {n}", "severity": "warning"}, "status": "firing"}
+        reported.take([told], alertmanager.of_webhook, by=BY, way="webhook")
         target = {"name": f"source-{n}", "kind": "http", "config": {"url": f"https://{n}.example.com/"}}
         at = {"service": make.service(f"service-{n}"), "environment": self.environment}
         sources.create({**target, **at}, by=BY)
