@@ -289,8 +289,8 @@ class _Common(APIView):
     """What the doors share. A write with an Idempotency-Key happens once: its answer is kept with the change."""
 
     request: Any
-    authentication_classes = (KeyAuthentication, PersonAuthentication)
-    permission_classes = (ScopePermission,)
+    authentication_classes: tuple[type[BaseAuthentication], ...] = (KeyAuthentication, PersonAuthentication)
+    permission_classes: tuple[type[BasePermission], ...] = (ScopePermission,)
     content_negotiation_class = AlwaysJson
     parser_classes = (Parser,)
     renderer_classes = (Renderer,)

@@ -146,7 +146,7 @@ def listed(raw: Any) -> Sequence[Any]:
     return found
 
 
-def truncated(raw: Mapping[str, Any]) -> int:
+def truncated(raw: Any) -> int:
     """How many alerts the sender has left out of the body."""
-    found = raw.get("truncatedAlerts")
+    found = raw.get("truncatedAlerts") if isinstance(raw, Mapping) else None
     return found if isinstance(found, int) and not isinstance(found, bool) and 0 < found < 2**31 else 0

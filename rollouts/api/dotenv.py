@@ -62,7 +62,7 @@ class EvaluateOrRead(BasePermission):
 
 
 class Dotenv(Door):
-    permission_classes = (EvaluateOrRead,)  # type: ignore[assignment]
+    permission_classes = (EvaluateOrRead,)
     serializer_class = None
 
     @extend_schema(

@@ -142,10 +142,10 @@ def test_a_rule_of_theirs_opens_our_incident_and_its_end_resolves_it(binaries: t
             folder.mkdir()
             with theirs(binaries, folder, portal, sends, through=through) as them:
                 title = f"{name}: critical"
-                until(lambda title=title: (title, "triggered") in incidents(), within=30)  # type: ignore[misc]
+                until(lambda title=title: (title, "triggered") in incidents(), within=30)
                 them.rule(name, "vector(1) > 2")
                 them.reload()
-                until(lambda title=title: (title, "resolved") in incidents(), within=30)  # type: ignore[misc]
+                until(lambda title=title: (title, "resolved") in incidents(), within=30)
         titles = [title for title, _ in incidents()]
         assert titles.count("ByAlertmanager: critical") == titles.count("ByPrometheus: critical") == 1
         alerts = reads.get("/api/v1/alerts/").json()["results"]
