@@ -7,6 +7,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from monitoring.models import Incident
 from tests.pages import seats
 from tests.pages.world import world
 
