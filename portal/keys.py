@@ -86,7 +86,10 @@ class KeyInfo:
     expires_at: datetime | None
 
     def may(self, scope: str) -> bool:
-        return scope in self.scopes or ApiKey.Scope.ADMIN in self.scopes
+        """`admin` implies all, `write` implies `read`."""
+        if scope in self.scopes or ApiKey.Scope.ADMIN in self.scopes:
+            return True
+        return scope == ApiKey.Scope.READ and ApiKey.Scope.WRITE in self.scopes
 
 
 @dataclass(slots=True)

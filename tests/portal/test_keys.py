@@ -16,6 +16,18 @@ pytestmark = pytest.mark.django_db
 BY = Automaton("test")
 
 
+@pytest.mark.parametrize(
+    ("scope", "carries"), [("read", {"read"}), ("write", {"read", "write"}), ("admin", {"read", "write", "evaluate"})]
+)
+def test_write_implies_read_and_admin_all(scope: str, carries: set[str]) -> None:
+    _, raw = keys.create("one", scopes=[scope], by=BY)
+    ring = keys.Ring()
+    ring.load()
+    found = ring.find(raw, now=timezone.now())
+    assert found
+    assert {one for one in ("read", "write", "evaluate") if found.may(one)} == carries
+
+
 def test_the_ring_finds_a_key_and_forgets_a_revoked_one(django_assert_num_queries: object) -> None:
     production = Environment.objects.create(key="production")
     key, raw = keys.create("shop", scopes=["evaluate"], environments=[production], by=BY)
