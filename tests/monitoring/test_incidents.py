@@ -309,6 +309,7 @@ def test_each_event_of_an_incident_is_one_message_a_channel(told: IncidentDefini
         "environment": "staging",
         "target": None,
         "opened_at": "",
+        "proposed": [],
         "entries": 1,
         "url": "",
     }

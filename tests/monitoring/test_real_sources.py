@@ -54,7 +54,7 @@ def prometheus(tmp_path: Path, settings: Settings) -> Iterator[str]:
 
 
 def _has_scraped(url: str) -> bool:
-    with suppress(httpx.HTTPError, KeyError):
+    with suppress(httpx.HTTPError, KeyError, ValueError):  # not JSON until it has read its store
         answer = httpx.get(f"{url}/api/v1/query", params={"query": "up == 1"}, timeout=2, trust_env=False)
         return bool(answer.json()["data"]["result"])
     return False
