@@ -17,7 +17,7 @@ from portal.supervise.children import STEP, Child
 from portal.supervise.output import Output
 from portal.supervise.postgres import Postgres
 from portal.supervise.valkey import Valkey
-from tests import migrated, skips
+from tests import emptying, migrated, skips
 
 # What a test run may lose and production may not.
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
@@ -70,7 +70,8 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
         )
         for table, trigger in cursor.fetchall():
             cursor.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER {}").format(sql.SQL(table), sql.Identifier(trigger)))
-    yield
+    with emptying.patient():
+        yield
     # A database with a session cannot be dropped, and that of a killed process lasts a moment longer than the process.
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute(
