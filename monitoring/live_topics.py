@@ -1,10 +1,10 @@
-"""What pages may watch of incidents, alerts, thresholds and sources, and who."""
+"""What pages may watch of incidents, alerts, thresholds, sources and watchdogs, and who."""
 
 from typing import Any
 
 from django.db.models import QuerySet
 
-from monitoring.models import Alert, Incident, MetricSource, Silence, Slo, Threshold
+from monitoring.models import Alert, Incident, MetricSource, Silence, Slo, Threshold, Watchdog
 from monitoring.views import source_charts
 from portal import live, permissions
 from portal.models import User
@@ -42,6 +42,10 @@ def _may_source(person: User, what: str | None) -> bool:
     return _one(MetricSource.objects.all(), person, what)
 
 
+def _may_watchdog(person: User, what: str | None) -> bool:
+    return _one(Watchdog.objects.all(), person, what)
+
+
 def _source_frame(what: str) -> dict[str, Any]:
     return source_charts.tail(MetricSource.objects.get(pk=int(what)))
 
@@ -61,4 +65,5 @@ live.topic("rotas", may=_may_rota)
 live.topic("slos", may=_may_slo)
 live.topic("outbox", may=_may_outbox)
 live.topic("sources", may=_may_source)
+live.topic("watchdogs", may=_may_watchdog)
 live.chart("source", may=_may_source, frame=_source_frame)

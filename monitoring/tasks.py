@@ -20,6 +20,7 @@ from monitoring.actions import (
     rollups,
     slos,
     statuspage,
+    watchdogs,
 )
 from portal import jobs
 
@@ -71,9 +72,9 @@ def tell_held() -> int:
     return alerts.tell_held()
 
 
-@jobs.sweep("monitoring.watch_reports", every=5.0)
+@jobs.sweep(watchdogs.SWEEP, every=5.0)
 def watch_reports() -> int:
-    return reported.notice_silence()
+    return reported.notice_silence() + watchdogs.notice_silence()
 
 
 @jobs.sweep("monitoring.keep_status_page", every=5.0)

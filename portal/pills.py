@@ -126,6 +126,14 @@ LOOKS: Final[dict[str, tuple[str, str]]] = {
     "waiting": ("run", "clock"),
     "ok": ("ok", "check"),
     "partly": ("due", "triangle"),
+    # monitoring coverage
+    "watched": ("ok", "check"),
+    "blind": ("due", "dot"),
+    "unwatched": ("due", "triangle"),
+    "missing": ("idle", "dashed"),
+    # signs of life
+    "alive": ("ok", "check"),
+    "silent": ("bad", "octagon"),
     # what people feel
     "positive": ("ok", "check-outline"),
     "neutral": ("idle", "dot"),

@@ -213,6 +213,9 @@ SPECTACULAR_SETTINGS = {
         "FlagType": "rollouts.models.Flag.Type",
         "ReleaseType": "rollouts.models.Release.Type",
         "MetricType": "monitoring.models.Metric.Type",
+        "MetricSignal": "monitoring.models.Metric.SIGNALS",
+        "Signal": "monitoring.coverage.SIGNALS",
+        "OpeningLevel": "monitoring.models.IncidentDefinition.MinLevel",
         "WithoutData": "monitoring.models.Threshold.WithoutData",
         "StatusComponentStatus": "monitoring.models.StatusComponent.Status",
         "StatusIncidentStatus": "monitoring.models.StatusIncident.Status",
@@ -256,6 +259,8 @@ PORTAL_STALE_SETTLED_DAYS = env.integer("PORTAL_STALE_SETTLED_DAYS", 60, at_leas
 PORTAL_OUTGOING_ALLOW = env.words("PORTAL_OUTGOING_ALLOW")
 # Told after each look at the sweeps that finds them all well: when the calls stop, somebody outside says so.
 PORTAL_ALIVE_URL = env.text("PORTAL_ALIVE_URL")
+# Alerts that are signs of life: they always fire, and make a watchdog when they come for the first time.
+PORTAL_WATCHDOGS = env.words("PORTAL_WATCHDOGS", ("Watchdog",))
 PORTAL_BASE_URL = env.text("PORTAL_BASE_URL", RUNTIME.get("web_url", "http://127.0.0.1:8000")).rstrip("/")
 
 # Where others' services are; tests and regions name other places.

@@ -11,13 +11,14 @@ from monitoring.actions.batches import Batch, Entry, Recorded
 from monitoring.actions.incoming import Wrong
 from monitoring.actions.samples import Row
 from monitoring.actions.series import Known
+from monitoring.coverage import Signal
 from monitoring.models import Metric
 from portal import audit, permissions
 from portal.audit import Actor
 from portal.errors import Invalid, Refused
 
 SAMPLE_FIELDS = frozenset({"metric", "value", "time", "labels"})
-DEFINABLE = ("type", "unit", "direction", "description")
+DEFINABLE = ("type", "unit", "direction", "description", "signal")
 
 
 def record(samples_: Sequence[object], *, by: Actor, now: datetime | None = None) -> Recorded:
@@ -90,6 +91,8 @@ def _definition(given: Mapping[str, Any]) -> dict[str, Any]:
     for field, choices in (("type", Metric.Type), ("direction", Metric.Direction)):
         if field in given and given[field] not in choices.values:
             raise Invalid.of(field, f"must be one of {', '.join(choices.values)}")
+    if given.get("signal", "") not in ("", Metric.NO_SIGNAL, *Signal):
+        raise Invalid.of("signal", f"must be empty or one of {', '.join((*Signal, Metric.NO_SIGNAL))}")
     return dict(given)
 
 

@@ -10,17 +10,14 @@ from typing import Any
 
 from django.db import transaction
 
-from monitoring.actions import alerts, batches, catching, rejections
-from monitoring.actions.alerts import Turn
+from monitoring.actions import alerts, batches, catching, given, rejections, watchdogs
 from monitoring.actions.batches import Fault
-from monitoring.judging import Event, Phase, Reading, Sight, State, Step
-from monitoring.models import Alert, AlertState, IncidentDefinition, ReportedAlert, Threshold
+from monitoring.actions.given import Given
+from monitoring.models import Alert, IncidentDefinition, ReportedAlert, Threshold
 from monitoring.sources.alertmanager import Report, Unreadable, fingerprint
 from portal import audit, jobs, permissions
 from portal.audit import Actor
-from portal.errors import Unavailable
 from portal.models import ApiKey, Environment, Service
-from portal.verdicts import Outcome, Verdict
 
 SOURCE = "alertmanager"
 # A Prometheus names an end four of its rounds ahead: so much later at the latest it is silent.
@@ -30,7 +27,6 @@ LONGEST_STAND = timedelta(days=1)
 FORGET = timedelta(days=1)
 MOST_NAMES = 2000  # different alertnames
 MOST_GOING_ON = 10_000  # alerts that are not over
-TRIES = 5
 
 Said = ReportedAlert.Phase
 Reader = Callable[..., Report]
@@ -61,6 +57,9 @@ def take(things: Sequence[Any], read: Reader, *, by: Actor, way: str, now: datet
     taken = Taken()
     sent = _read(things, read, taken, by=by, now=now)
     batches.authorise([one.report.labels for one in sent], by=by)
+    alive = watchdogs.hear_reports([one.report for one in sent], by=by, way=way, now=now)
+    taken.repeated += len(alive)
+    sent = [one for index, one in enumerate(sent) if index not in alive]
     news = _repeated(sent, taken, by=by, way=way, now=now)
     definitions = catching.definitions() if news else []
     places = _places(news)
@@ -194,41 +193,14 @@ def _is_old(row: ReportedAlert, report: Report, way: str) -> bool:
 
 
 def _turn(row: ReportedAlert, reason: str, definitions: Sequence[IncidentDefinition], *, now: datetime) -> bool:
-    """Bring its alert to where the row is, by the way that our own judge's alerts go."""
+    """Bring its alert to where the row is."""
     if row.level == ReportedAlert.Level.INFO:
         return False
-    for _ in range(TRIES):
-        state, _created = AlertState.objects.get_or_create(threshold=row.threshold, group=row.fingerprint)
-        fires = state.phase == AlertState.Phase.FIRING
-        if fires == (row.phase == Said.FIRING):
-            if fires and (alert := _open(row)) is not None and alert.reason != reason:
-                alerts.remark(alert, "reported", because=reason)
-            return False
-        turn = _resolved(row, state, reason, now) if fires else _fired(row, state, reason, now)
-        if alerts.take(turn, definitions=definitions):
-            return True
-    raise Unavailable("somebody else changes this alert all the time", retry_after=2)
-
-
-def _fired(row: ReportedAlert, state: AlertState, reason: str, now: datetime) -> Turn:
-    level = Report(row.labels, True, row.starts_at).level
-    assert level is not None
-    # The sender's clock may be ahead of ours.
-    next_ = State(Phase.FIRING, level, {level: min(row.starts_at, now)}, None, now)
-    reading = Reading(Sight.BREACH, Verdict(Outcome.FAILED, reason), level)
-    return _as_turn(row, state, Step(next_, Event.FIRED), reading, now)
-
-
-def _resolved(row: ReportedAlert, state: AlertState, reason: str, now: datetime) -> Turn:
-    reading = Reading(Sight.CLEAR, Verdict(Outcome.PASSED, reason))
-    return _as_turn(row, state, Step(State(), Event.RESOLVED), reading, now)
-
-
-def _as_turn(row: ReportedAlert, state: AlertState, step: Step, reading: Reading, now: datetime) -> Turn:
-    return Turn(
-        row.threshold, state, step, reading, now,
-        service=row.service, environment=row.environment, reported=dict(row.labels),
+    level = Report(row.labels, True, row.starts_at).level if row.phase == Said.FIRING else None
+    told = Given(
+        row.threshold, level, reason, row.starts_at, row.fingerprint, row.service, row.environment, row.labels
     )  # fmt: skip
+    return given.bring(told, definitions, now=now)
 
 
 def _fall_silent(row: ReportedAlert, now: datetime) -> None:
@@ -250,7 +222,7 @@ def _fall_silent(row: ReportedAlert, now: datetime) -> None:
 
 
 def _open(row: ReportedAlert) -> Alert | None:
-    return Alert.objects.open().filter(threshold=row.threshold, group=row.fingerprint).first()
+    return given.open_alert(row.threshold, row.fingerprint)
 
 
 def _due(report: Report, now: datetime) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from monitoring.admin import (
     alerts,
+    coverage,
     escalation,
     events,
     incidents,
@@ -15,10 +16,12 @@ from monitoring.admin import (
     sources,
     statuspage,
     thresholds,
+    watchdogs,
 )
 
 __all__ = [
     "alerts",
+    "coverage",
     "escalation",
     "events",
     "incidents",
@@ -32,4 +35,5 @@ __all__ = [
     "sources",
     "statuspage",
     "thresholds",
+    "watchdogs",
 ]

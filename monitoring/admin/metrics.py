@@ -12,7 +12,7 @@ from portal.admin import ActionForm, Admin, ReadOnly
 class MetricForm(ActionForm):
     class Meta:
         model = Metric
-        fields = ("name", "type", "unit", "direction", "description")
+        fields = ("name", "type", "unit", "direction", "signal", "description")
 
     def act(self) -> Metric:
         if self.instance.pk is None:

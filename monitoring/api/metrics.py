@@ -31,6 +31,12 @@ class MetricShape(Serializer):
     unit = serializers.CharField(max_length=50, required=False, allow_blank=True)
     direction = serializers.ChoiceField(Metric.Direction.choices, required=False)
     description = serializers.CharField(max_length=10_000, required=False, allow_blank=True)
+    signal = serializers.ChoiceField(
+        Metric.SIGNALS,
+        required=False,
+        allow_blank=True,
+        help_text="what of a service it tells: a critical metric has one; empty: as shipped for this name",
+    )
     created_at = serializers.DateTimeField(read_only=True)
 
 
@@ -39,6 +45,12 @@ class MetricChange(Serializer):
     unit = serializers.CharField(max_length=50, required=False, allow_blank=True)
     direction = serializers.ChoiceField(Metric.Direction.choices, required=False)
     description = serializers.CharField(max_length=10_000, required=False, allow_blank=True)
+    signal = serializers.ChoiceField(
+        Metric.SIGNALS,
+        required=False,
+        allow_blank=True,
+        help_text="what of a service it tells: a critical metric has one; empty: as shipped for this name",
+    )
 
 
 class LineShape(Serializer):

@@ -7,6 +7,7 @@ from django.urls import URLPattern, path
 from monitoring.api import (
     alerts,
     channels,
+    coverage,
     definitions,
     escalation,
     events,
@@ -24,6 +25,7 @@ from monitoring.api import (
     sources,
     statuspage,
     thresholds,
+    watchdogs,
 )
 
 CHANGING: dict[str, Any] = {"get": "retrieve", "put": "replace", "patch": "change", "delete": "destroy"}
@@ -37,6 +39,9 @@ urlpatterns: list[URLPattern] = [
     path("observations/", observations.Observations.as_view({"post": "create"})),
     path("events/", events.Events.as_view({"get": "list", "post": "create"})),
     path("health-scores/", scores.HealthScores.as_view({"get": "list"})),
+    path("coverage/", coverage.CoverageDoor.as_view({"get": "list"})),
+    path("coverage/waivers/", coverage.Waivers.as_view({"get": "list", "post": "create"})),
+    path("coverage/waivers/<int:pk>/", coverage.Waivers.as_view({"delete": "destroy"})),
     path("rejections/", rejections.Rejections.as_view({"get": "list"})),
     path("thresholds/", thresholds.Thresholds.as_view({"get": "list", "post": "create"})),
     path("thresholds/<int:pk>/", thresholds.Thresholds.as_view(CHANGING)),
@@ -97,6 +102,12 @@ urlpatterns: list[URLPattern] = [
     path("sources/<int:pk>/", sources.Sources.as_view(CHANGING)),
     path("sources/<int:pk>/try/", sources.Sources.as_view({"post": "try_"})),
     path("sources/<int:pk>/pull/", sources.Sources.as_view({"post": "pull"})),
+    path("watchdogs/", watchdogs.Watchdogs.as_view({"get": "list", "post": "create"})),
+    path(
+        "watchdogs/<str:key>/",
+        watchdogs.Watchdogs.as_view({"get": "retrieve", "patch": "change", "delete": "destroy"}),
+    ),
+    path("watchdogs/<str:key>/beat/", watchdogs.Beats.as_view({"post": "beat"})),
     path("status/components/", statuspage.StatusComponents.as_view({"get": "list", "post": "create"})),
     path(
         "status/components/<str:code>/",

@@ -1,6 +1,7 @@
 """The tables of monitoring, a module for each noun."""
 
 from monitoring.models.alerts import Alert
+from monitoring.models.coverage import CoverageWaiver
 from monitoring.models.cumulative import Standing
 from monitoring.models.escalation import EscalationPolicy, Rota, RotaOverride
 from monitoring.models.events import Event, Exposure
@@ -25,6 +26,7 @@ from monitoring.models.sources import MetricSource
 from monitoring.models.statuspage import StatusComponent, StatusIncident, StatusUpdate
 from monitoring.models.thresholds import AlertState, DueThreshold, Threshold
 from monitoring.models.usage import CountedBatch, VariantCount, VariantUse
+from monitoring.models.watchdogs import Watchdog
 
 __all__ = [
     "ActionItem",
@@ -33,6 +35,7 @@ __all__ = [
     "Channel",
     "ChannelThread",
     "CountedBatch",
+    "CoverageWaiver",
     "DirtyBucket",
     "DueThreshold",
     "EscalationPolicy",
@@ -71,4 +74,5 @@ __all__ = [
     "TimelineEntry",
     "VariantCount",
     "VariantUse",
+    "Watchdog",
 ]

@@ -1,12 +1,14 @@
 """What is measured: metrics, their series by labels, and the samples."""
 
 from datetime import timedelta
+from typing import Final
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from monitoring.coverage import SIGNALS
 from portal.models import Environment, Service
 
 # Reserved labels have a meaning for the portal; all others are free, as in Prometheus.
@@ -29,11 +31,21 @@ class Metric(models.Model):
         HIGHER_IS_BETTER = "higher_is_better"
         NEITHER = "neither"
 
+    NO_SIGNAL: Final = "none"
+    SIGNALS: Final = [*SIGNALS, (NO_SIGNAL, NO_SIGNAL)]
+
     name = models.CharField(max_length=200, unique=True)
     type = models.CharField(max_length=20, choices=Type, default=Type.GAUGE)
     unit = models.CharField(max_length=50, blank=True)
     direction = models.CharField(max_length=20, choices=Direction, default=Direction.NEITHER)
     description = models.TextField(blank=True)
+    signal = models.CharField(
+        max_length=20,
+        choices=SIGNALS,
+        blank=True,
+        default="",
+        help_text="what of a service it tells: a critical metric has one; empty: as shipped for this name",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

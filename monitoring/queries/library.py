@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from monitoring.coverage import Signal
 from monitoring.models import Threshold
 from monitoring.queries import matched
 from monitoring.queries.matched import Asked
@@ -28,6 +29,7 @@ class Definition:
     condition: str
     advice: str
     denominator: str = ""
+    signal: str = ""
 
     @property
     def metrics(self) -> list[str]:
@@ -54,6 +56,11 @@ def definitions() -> dict[str, Definition]:
 def groups() -> dict[str, str]:
     """Their names for people, by the word that the definitions use."""
     return dict(json.loads(DATA.read_text(encoding="utf-8"))["groups"])
+
+
+def signals() -> dict[str, Signal]:
+    """Of the shipped metrics, those that tell of one."""
+    return {one.metric: Signal(one.signal) for one in definitions().values() if one.signal}
 
 
 def labels(service: Service, environment: Environment) -> dict[str, str]:

@@ -16,6 +16,7 @@ from portal.models import Seat, User
 # (name, URL name) in the order of the header.
 SECTIONS = (
     ("Mission control", "home"),
+    ("Services", "services"),
     ("Deployments", "deployments"),
     ("Flags", "flags"),
     ("Changes", "change-requests"),
@@ -26,6 +27,7 @@ SECTIONS = (
 DELIVERY = ("/channels/", "/dead-letters/", "/rejections/")
 # Pages that belong to a section and have addresses of their own.
 BENEATH = {
+    "sources": ("/watchdogs/",),
     "flags": ("/segments/",),
     "incidents": (
         "/on-call/",

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET
 from feedback import queries
 from monitoring.actions import postmortems
 from monitoring.models import ActionItem, Incident, PostMortem
+from monitoring.views import services
 from monitoring.views.incidents import acknowledging
 from portal import htmx, permissions
 from portal.access import page, person
@@ -57,6 +58,8 @@ def part(request: HttpRequest, name: str) -> HttpResponse:
         context = _incidents(request)
     elif name == "feedback":
         context = _feedback(request)
+    elif name == "gaps":
+        context = {"gaps": services.gaps(person(request))}
     else:
         raise Http404
     return htmx.render(request, f"home/_{name}.html", **context)

@@ -97,6 +97,8 @@ def test_every_operation_answers_as_documented(portal: Journey, walk: Walk, refu
     _slos(walk)
     _library(walk)
     _sources(walk)
+    _watchdogs(walk)
+    _coverage(walk)
     _incidents(walk, refuser)
     _deployments(portal, walk)
     _feedback(walk)
@@ -255,6 +257,22 @@ def _sources(walk: Walk) -> None:
     walk("POST", "sources/{id}/try/", id=made_["id"])
     walk("POST", "sources/{id}/pull/", id=made_["id"])
     walk("DELETE", "sources/{id}/", id=made_["id"])
+
+
+def _watchdogs(walk: Walk) -> None:
+    walk("POST", "watchdogs/", {"key": "backup", "every": 86_400, "grace": 3600})
+    walk("GET", "watchdogs/")
+    walk("GET", "watchdogs/{key}/", key="backup")
+    walk("PATCH", "watchdogs/{key}/", {"level": "error"}, key="backup")
+    walk("POST", "watchdogs/{key}/beat/", {"status": "ok", "message": "3 GB"}, key="backup")
+    walk("DELETE", "watchdogs/{key}/", key="backup")
+
+
+def _coverage(walk: Walk) -> None:
+    walk("GET", "coverage/", service="shop")
+    waived = walk("POST", "coverage/waivers/", {"service": "shop", "signal": "traffic", "because": "a nightly job"})
+    walk("GET", "coverage/waivers/")
+    walk("DELETE", "coverage/waivers/{id}/", id=waived["id"])
 
 
 def _silences(walk: Walk) -> None:

@@ -54,6 +54,12 @@ def binaries() -> tuple[str, str]:
     return found[0], found[1]
 
 
+@pytest.fixture(scope="module")
+def journey() -> Iterator[Journey]:
+    with Journey() as running_:
+        yield running_
+
+
 def free_port() -> int:
     with ports.listen("127.0.0.1", 0) as probe:
         port: int = probe.getsockname()[1]
@@ -127,26 +133,53 @@ def theirs(binaries: tuple[str, str], folder: Path, portal: str, key: str, *, th
         yield made
 
 
-def test_a_rule_of_theirs_opens_our_incident_and_its_end_resolves_it(binaries: tuple[str, str], tmp_path: Path) -> None:
-    with Journey() as journey:
-        sends, reads = journey.key("ingest"), journey.client(journey.key("read"))
-        portal = journey.address.removeprefix("http://")
+def test_a_rule_of_theirs_opens_our_incident_and_its_end_resolves_it(
+    binaries: tuple[str, str], journey: Journey, tmp_path: Path
+) -> None:
+    sends, reads = journey.key("ingest"), journey.client(journey.key("read"))
+    portal = journey.address.removeprefix("http://")
 
-        def incidents() -> list[tuple[str, str]]:
-            found = reads.get("/api/v1/incidents/").json()["results"]
-            return [(one["title"], one["status"]) for one in found]
+    def incidents() -> list[tuple[str, str]]:
+        found = reads.get("/api/v1/incidents/").json()["results"]
+        return [(one["title"], one["status"]) for one in found]
 
-        for through in (True, False):
-            name = "ByAlertmanager" if through else "ByPrometheus"
-            folder = tmp_path / name
-            folder.mkdir()
-            with theirs(binaries, folder, portal, sends, through=through) as them:
-                title = f"{name}: critical"
-                until(lambda title=title: (title, "triggered") in incidents(), within=30)
-                them.rule(name, "vector(1) > 2")
-                them.reload()
-                until(lambda title=title: (title, "resolved") in incidents(), within=30)
-        titles = [title for title, _ in incidents()]
-        assert titles.count("ByAlertmanager: critical") == titles.count("ByPrometheus: critical") == 1
-        alerts = reads.get("/api/v1/alerts/").json()["results"]
-        assert {one["reason"] for one in alerts} == {"it is true"}
+    for through in (True, False):
+        name = "ByAlertmanager" if through else "ByPrometheus"
+        folder = tmp_path / name
+        folder.mkdir()
+        with theirs(binaries, folder, portal, sends, through=through) as them:
+            title = f"{name}: critical"
+            until(lambda title=title: (title, "triggered") in incidents(), within=30)
+            them.rule(name, "vector(1) > 2")
+            them.reload()
+            until(lambda title=title: (title, "resolved") in incidents(), within=30)
+    titles = [title for title, _ in incidents()]
+    assert titles.count("ByAlertmanager: critical") == titles.count("ByPrometheus: critical") == 1
+    alerts = reads.get("/api/v1/alerts/").json()["results"]
+    assert {one["reason"] for one in alerts} == {"it is true"}
+
+
+def test_a_prometheus_that_dies_is_missed_and_one_that_comes_back_is_heard(
+    binaries: tuple[str, str], journey: Journey, tmp_path: Path
+) -> None:
+    sends, sees = journey.key("ingest"), journey.client(journey.key("write"))
+    portal, folder = journey.address.removeprefix("http://"), tmp_path / "Watchdog"
+    folder.mkdir()
+
+    def state() -> str:
+        found = sees.get("/api/v1/watchdogs/").json()["results"]
+        return str(found[0]["state"]) if found else ""
+
+    def status() -> list[str]:
+        found = sees.get("/api/v1/incidents/").json()["results"]
+        return [one["status"] for one in found if one["title"].startswith("watchdog-")]
+
+    with theirs(binaries, folder, portal, sends, through=False):
+        until(lambda: state() == "alive", within=30)
+        key = sees.get("/api/v1/watchdogs/").json()["results"][0]["key"]
+        # It would be missed after five minutes.
+        sees.patch(f"/api/v1/watchdogs/{key}/", json={"every": 5, "grace": 1}).raise_for_status()
+        assert status() == []
+    until(lambda: (state(), status()) == ("silent", ["triggered"]), within=60)
+    with theirs(binaries, folder, portal, sends, through=False):
+        until(lambda: (state(), status()) == ("alive", ["resolved"]), within=30)

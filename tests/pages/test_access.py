@@ -12,6 +12,7 @@ from monitoring.models import (
     ActionItem,
     Alert,
     Channel,
+    CoverageWaiver,
     IncidentAttachment,
     MaintenanceWindow,
     MetricSource,
@@ -68,6 +69,7 @@ def _doors(made: World) -> list[Door]:
     run = ResponseRun.objects.order_by("pk")[0]
     attachment = IncidentAttachment.objects.order_by("pk")[0].pk
     source = MetricSource.objects.order_by("pk")[0].pk
+    waiver = CoverageWaiver.objects.select_related("service").order_by("pk")[0]
     flag, place, segment = made.flags[0].key, made.environment.key, Segment.objects.order_by("pk")[0].key
     return [
         Door("home", ()),
@@ -155,6 +157,11 @@ def _doors(made: World) -> list[Door]:
         Door("sources", ()),
         *(Door(name, (source,)) for name in ("source", "source-state", "source-frame")),
         Door("source-try", (source,), posts=True),
+        Door("watchdogs", ()),
+        Door("services", ()),
+        Door("service", (waiver.service.key,)),
+        Door("service-waive", (waiver.service.key,), posts=True),
+        Door("service-unwaive", (waiver.service.key, waiver.pk), posts=True),
         Door("source-press", (source, "pull"), posts=True),
     ]
 

@@ -23,6 +23,7 @@ MOST = {
     "home": 20,
     "home-part running": 10,
     "home-part needs": 13,
+    "home-part gaps": 14,
     "home-part incidents": 4,
     "home-part feedback": 4,
     "banner": 5,
@@ -68,6 +69,9 @@ MOST = {
     "channels": 9,
     "dead-letters": 8,
     "sources": 9,
+    "watchdogs": 8,
+    "services": 20,
+    "service": 22,
     "source": 7,
     "source-state": 5,
     "source-frame": 7,
@@ -83,7 +87,7 @@ def _addresses(made: World) -> dict[str, str]:
         "home": reverse("home"),
         **{
             f"home-part {part}": reverse("home-part", args=[part])
-            for part in ("running", "needs", "incidents", "feedback")
+            for part in ("running", "needs", "gaps", "incidents", "feedback")
         },
         "banner": reverse("banner"),
         "deployments": reverse("deployments") + "?show=all",
@@ -110,6 +114,9 @@ def _addresses(made: World) -> dict[str, str]:
         "segment-edit": reverse("segment-edit", args=[segment]),
         "release": reverse("release", args=[made.releases[0].pk]),
         "sources": reverse("sources"),
+        "watchdogs": reverse("watchdogs"),
+        "services": reverse("services"),
+        "service": reverse("service", args=[f"watched-{latency.name[11:]}"]),
         **{name: reverse(name, args=[source]) for name in ("source", "source-state", "source-frame")},
         "incidents": reverse("incidents") + "?show=all",
         "on-call": reverse("on-call"),
@@ -158,5 +165,6 @@ def test_every_page_costs_the_same_for_two_rows_and_twelve() -> None:
     made.grow(12)
     _deepen(made, 10)
     many = _costs(captain, made)
-    assert many == few
+    # By one it may differ: a window may end within a minute or an hour, or just with it.
+    assert {name: (few[name], cost) for name, cost in many.items() if abs(cost - few[name]) > 1} == {}
     assert {name: cost for name, cost in few.items() if cost > MOST[name]} == {}

@@ -12,6 +12,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from feedback.actions import entries
 from monitoring.actions import (
     action_items,
+    coverage,
     definitions,
     escalation_policies,
     events,
@@ -28,6 +29,7 @@ from monitoring.actions import (
     sources,
     statuspage,
     thresholds,
+    watchdogs,
 )
 from monitoring.actions.exposures import Shown
 from monitoring.models import Channel, Incident, IncidentAttachment, OutboxMessage
@@ -176,6 +178,8 @@ class World:
         target = {"name": f"source-{n}", "kind": "http", "config": {"url": f"https://{n}.example.com/"}}
         at = {"service": make.service(f"service-{n}"), "environment": self.environment}
         sources.create({**target, **at}, by=BY)
+        coverage.waive(make.service(f"watched-{n}"), self.environment, "traffic", by=BY, because="it has none")
+        watchdogs.create({"key": f"job-{n}", **at}, by=BY)
         rejections.note(f"scrape: service-{n}", "value: must be a number", by=BY, example="NaN")
         variable_names.change(make.environment(f"environment-{n}"), {"prefix": "FLAG_"}, by=BY)
         jobs.beat(f"sweep-{n}", cycle_ms=3, backlog=0)
