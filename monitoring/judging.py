@@ -143,6 +143,24 @@ def judge(condition: Condition, measurement: Measurement) -> Reading:
     )
 
 
+def at_rest(condition: Condition, value: float | None, count: int) -> Outcome | None:
+    """The outcome of a measurement that leaves an inactive alert as it is; None: that takes `judge` and `step`.
+
+    For conditions without a baseline or members. Of ten thousand thresholds nearly all are at rest at any time, and
+    the words of a verdict cost more than the verdict.
+    """
+    if value is None:
+        return None if condition.no_data is NoData.ALERT else Outcome.INCONCLUSIVE
+    if not math.isfinite(value):
+        return None
+    if count < condition.min_count:
+        return Outcome.INCONCLUSIVE
+    for level in condition.bounds:
+        if _true(condition, value, level):
+            return None
+    return Outcome.PASSED
+
+
 def _combined(condition: Condition, members: tuple[Member, ...]) -> Reading:
     """How many fire against how many it takes. What is not known counts for neither side: it may decide nothing."""
     level, need = next((level, int(condition.bounds[level])) for level in LEVELS if level in condition.bounds)

@@ -11,6 +11,7 @@ from monitoring.actions import alerts, catching, due
 from monitoring.actions.alerts import Turn
 from monitoring.judging import LEVELS, Event, Phase, Reading, Step, judge, next_turn, step
 from monitoring.models import AlertState, DueThreshold, Threshold
+from monitoring.queries.glances import Claimed, Glances
 from monitoring.queries.measurements import Look, measure, places
 from portal import jobs
 
@@ -19,6 +20,8 @@ log = structlog.get_logger(__name__)
 BATCH = 10_000  # thresholds in one pass
 # A judge that is killed with what it claimed delays that by so much, however long the interval is.
 LEASE = timedelta(seconds=10)
+# What this process remembers from pass to pass.
+glances = Glances()
 BEGINNING = (Event.PENDING, Event.FIRED, Event.RAISED)
 
 # Locks of a strength that ingest's marks (foreign keys to the threshold) do not wait for. A mark that arrives after
@@ -27,7 +30,7 @@ CLAIM = """
 WITH marked AS (
     SELECT threshold_id FROM monitoring_duethreshold FOR UPDATE SKIP LOCKED
 ), due AS (
-    SELECT id, due_at FROM monitoring_threshold
+    SELECT id, due_at, version, interval FROM monitoring_threshold
     WHERE active AND source = '' AND (due_at <= %(now)s OR id IN (SELECT threshold_id FROM marked))
     ORDER BY due_at LIMIT %(batch)s FOR NO KEY UPDATE SKIP LOCKED
 ), unmarked AS (
@@ -39,7 +42,7 @@ WITH marked AS (
         ELSE %(lease)s::interval END
     FROM due WHERE t.id = due.id AND (due.due_at <= %(now)s OR due.due_at > %(now)s + %(lease)s::interval)
 )
-SELECT id FROM due
+SELECT id, version, interval FROM due
 """
 # What was claimed and is judged need not be looked at again before its interval is over.
 # A row that somebody holds is just being judged or changed, and put off by them: two judges never wait in a circle.
@@ -86,15 +89,23 @@ KEPT = (
 def run(*, now: datetime | None = None) -> int:
     """Judge what is due, as things are now: what was missed is not replayed. How many thresholds were judged."""
     now = now or jobs.database_now()
-    thresholds = claim(now=now)
-    if not thresholds:
-        return 0
+    claimed = claim(now=now)
+    left = glances.left(claimed, now=now)
+    soon = _look_at(load(left), now) if left else {}
+    _finish(claimed, now)
+    _look_again(soon)
+    return len(claimed)
+
+
+def _look_at(thresholds: Sequence[Threshold], now: datetime) -> dict[int, datetime]:
+    """Judge these, whatever it takes. Which are to be looked at before their interval is over, and when."""
     looks = measure(thresholds, now=now)
     states = _states(thresholds)
     turns: list[Turn] = []
     quiet: list[AlertState] = []
     soon: dict[int, datetime] = {}
     moved: set[int] = set()
+    resting: list[Threshold] = []
     for threshold in thresholds:
         state = states.get(threshold.pk)
         if state is None:
@@ -110,21 +121,35 @@ def run(*, now: datetime | None = None) -> int:
         elif _has_changed(threshold, state, step_, reading):
             state.follow(step_.state, reading, threshold_version=threshold.version, now=now)
             quiet.append(state)
+        if step_.event is Event.NONE and step_.state.phase is Phase.INACTIVE:
+            resting.append(threshold)
     _take(turns)
     _keep(quiet)
     due.mark_combinations(moved)
-    _finish(thresholds, now)
-    _look_again(soon)
-    return len(thresholds)
+    glances.remember(resting)
+    return soon
 
 
-def claim(*, now: datetime) -> list[Threshold]:
-    """The thresholds that are due or marked, put off and unmarked, committed at once."""
+def claim(*, now: datetime) -> list[Claimed]:
+    """The thresholds that are due or marked, put off and unmarked, committed at once.
+
+    They, their samples and their states are read after that: a mark that was taken away stands for samples that are
+    visible then.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
+        # Not waited for: a claim that is lost with the server is made again.
+        cursor.execute("SET LOCAL synchronous_commit = off")
         cursor.execute(CLAIM, {"now": now, "batch": BATCH, "lease": f"{LEASE.total_seconds()} s"})
-        ids = [row[0] for row in cursor.fetchall()]
-    # Read after the commit: a mark that we took away stands for samples that are visible now.
+        return [Claimed(*row) for row in cursor.fetchall()]
+
+
+def load(ids: Sequence[int]) -> list[Threshold]:
     return list(Threshold.objects.active().filter(pk__in=ids).select_related("service", "environment"))
+
+
+def forget_all() -> None:
+    """Another database: nothing of what this process remembers holds."""
+    glances.forget()
 
 
 def _look(threshold: Threshold, state: AlertState, look: Look, now: datetime) -> tuple[Reading, Step]:
@@ -180,8 +205,8 @@ def _urgency(turn: Turn) -> int:
     return LEVELS.index(turn.step.state.level)
 
 
-def _finish(thresholds: Sequence[Threshold], now: datetime) -> None:
-    leased = [one.pk for one in thresholds if one.interval > LEASE.total_seconds()]
+def _finish(claimed: Sequence[Claimed], now: datetime) -> None:
+    leased = [one.id for one in claimed if one.interval > LEASE.total_seconds()]
     if leased:
         with connection.cursor() as cursor:
             cursor.execute(DONE, {"now": now, "ids": leased, "lease": f"{LEASE.total_seconds()} s"})

@@ -67,7 +67,7 @@ class Metric(models.Model):
 class Series(models.Model):
     """One metric with one set of labels."""
 
-    metric = models.ForeignKey(Metric, models.CASCADE, related_name="series")
+    metric = models.ForeignKey(Metric, models.CASCADE, related_name="series", db_index=False)
     labels = models.JSONField(default=dict)
     # The labels' canonical SHA-256, cut to 128 bits: jsonb itself cannot be unique cheaply.
     fingerprint = models.UUIDField(editable=False)
@@ -83,6 +83,7 @@ class Series(models.Model):
     class Meta:
         ordering = ("metric", "id")
         verbose_name_plural = "series"
+        indexes = [models.Index(fields=("metric", "id"), name="series_of_a_metric")]
         constraints = [models.UniqueConstraint(fields=("metric", "fingerprint"), name="one_series_of_these_labels")]
 
     def __str__(self) -> str:

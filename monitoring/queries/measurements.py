@@ -163,14 +163,19 @@ def _measurement(found: Aggregate) -> Measurement:
     return Measurement(found.value, int(found.count))
 
 
-def _sides(threshold: Threshold, arms: Sequence[_Arm], now: datetime) -> _Sides:
-    here = Window(
+def window_of(threshold: Threshold) -> Window:
+    """What it measures, whatever that is compared with."""
+    return Window(
         metric=threshold.metric,
         aggregation=threshold.aggregation,
         seconds=threshold.window,
         matchers=threshold.matchers,
         denominator=threshold.denominator,
     )
+
+
+def _sides(threshold: Threshold, arms: Sequence[_Arm], now: datetime) -> _Sides:
+    here = window_of(threshold)
     match threshold.baseline_kind:
         case Threshold.Baseline.OFFSET:
             seconds = threshold.baseline_seconds or 0

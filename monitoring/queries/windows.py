@@ -15,6 +15,8 @@ from monitoring.histogram import Distribution, Histogram, bounded
 from monitoring.models import Series
 from monitoring.models.metrics import AHEAD
 from monitoring.queries import statements
+from monitoring.queries.matched import Memory
+from monitoring.queries.statements import array
 
 # A counter's base is looked for this long before the window (or as long as the window, if that is longer).
 BASE_WITHIN = timedelta(hours=1)
@@ -61,9 +63,13 @@ NOTHING = Aggregate()
 Cell = tuple[int, int | None]  # question, series (None: pooled)
 
 
-def aggregates(windows: Sequence[Window], *, now: datetime) -> list[list[Aggregate]]:
-    """The answers, window by window: one where series are pooled, else one for each matching series."""
-    asked = _Asked(now)
+def aggregates(windows: Sequence[Window], *, now: datetime, memory: Memory | None = None) -> list[list[Aggregate]]:
+    """The answers, window by window: one where series are pooled, else one for each matching series.
+
+    With a memory, which is for who asks the same again and again, the windows must pool their series, and the
+    answers tell no times.
+    """
+    asked = _Asked(now) if memory is None else _Remembered(now, memory)
     plans = [_plan(window, asked) for window in windows]
     cells = _Cells(asked)
     labels = _labels(cells)
@@ -100,34 +106,71 @@ class _Asked:
 
     def run(self, kind: str, sql: str, only: frozenset[int] | None = None) -> list[tuple[Any, ...]]:
         """Every question of a kind in one statement; none, no statement."""
-        rows, firsts, lasts = [], [], []
-        for question, n in self.numbers.items():
-            if question.kind != kind or (only is not None and n not in only):
-                continue
-            seconds = timedelta(seconds=question.seconds)
-            end = self.now - timedelta(seconds=question.back)
-            # What a sender's clock put ahead of ours counts as of now, not when our clock gets there.
-            since, until = end - seconds, end if question.back else end + AHEAD
-            base = since - max(seconds, BASE_WITHIN)
-            firsts.append(base if kind == "steps" else since)
-            lasts.append(until)
-            rows.append(
-                {
-                    "n": n,
-                    "metric": question.metric,
-                    "matchers": orjson.Fragment(question.matchers),
-                    "each": question.each,
-                    "p": question.p,
-                    "base": base,
-                    "since": since,
-                    "until": until,
-                }
-            )
+        rows, spans = [], []
+        for question, n in self._of(kind, only):
+            span = _span(question.seconds, question.back, self.now)
+            spans.append(span)
+            row = {"n": n, "metric": question.metric, "matchers": orjson.Fragment(question.matchers)}
+            rows.append(row | {"each": question.each, "p": question.p} | span)
         if not rows:
             return []
         with connection.cursor() as cursor:
-            cursor.execute(sql, {"asked": orjson.dumps(rows).decode(), "first": min(firsts), "last": max(lasts)})
+            cursor.execute(statements.MATCHED + sql, {"asked": orjson.dumps(rows).decode(), **_limits(kind, spans)})
             return cursor.fetchall()
+
+    def _of(self, kind: str, only: frozenset[int] | None) -> Iterator[tuple[_Question, int]]:
+        for question, n in self.numbers.items():
+            if question.kind == kind and (only is None or n in only):
+                yield question, n
+
+
+class _Remembered(_Asked):
+    """The same for who remembers which series each question is about."""
+
+    def __init__(self, now: datetime, memory: Memory) -> None:
+        super().__init__(now)
+        self.memory = memory
+        self._found = False
+
+    def run(self, kind: str, sql: str, only: frozenset[int] | None = None) -> list[tuple[Any, ...]]:
+        if not self._found:
+            self.memory.refresh((one.metric, one.matchers) for one in self.numbers)
+            self._found = True
+        windows: dict[tuple[int, int, float | None], int] = {}
+        ns: list[int] = []
+        ws: list[int] = []
+        ids: list[int] = []
+        for question, n in self._of(kind, only):
+            series = self.memory.series(question.metric, question.matchers)
+            w = windows.setdefault((question.seconds, question.back, question.p), len(windows))
+            ns += [n] * len(series)
+            ws += [w] * len(series)
+            ids += series
+        if not ids:
+            return []
+        spans = [_span(seconds, back, self.now) for seconds, back, _ in windows]
+        rows = [{"w": w, "p": p} | span for ((_, _, p), w), span in zip(windows.items(), spans, strict=True)]
+        asked = {"windows": orjson.dumps(rows).decode(), "n": array(ns), "w": array(ws), "series": array(ids)}
+        with connection.cursor() as cursor:
+            # Who asks so does not ask when.
+            asking = statements.KNOWN + sql.replace(statements.TIMES, statements.NO_TIMES)
+            cursor.execute(asking, {**asked, **_limits(kind, spans)})
+            return cursor.fetchall()
+
+
+def _span(seconds: int, back: int, now: datetime) -> dict[str, datetime]:
+    """From when until when samples count, and how far before it a counter's base is looked for."""
+    end = now - timedelta(seconds=back)
+    since = end - timedelta(seconds=seconds)
+    # What a sender's clock put ahead of ours counts as of now, not when our clock gets there.
+    until = end if back else end + AHEAD
+    return {"base": since - max(timedelta(seconds=seconds), BASE_WITHIN), "since": since, "until": until}
+
+
+def _limits(kind: str, spans: Sequence[Mapping[str, datetime]]) -> dict[str, datetime]:
+    """The times of all the samples that a statement looks at."""
+    first = "base" if kind == "steps" else "since"
+    return {"first": min(one[first] for one in spans), "last": max(one["until"] for one in spans)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,7 +195,7 @@ def test_a_removed_threshold_ends_its_alert_but_proves_nothing_about_the_inciden
 def test_a_judge_that_measured_before_the_removal_is_too_late(clock: Clock) -> None:
     threshold = watching.threshold()
     clock.send(1, 500)
-    claimed = judging.claim(now=clock.at(2))
+    claimed = judging.load([one.id for one in judging.claim(now=clock.at(2))])
     assert [one.pk for one in claimed] == [threshold.pk]
     thresholds.delete(threshold, by=BY)
     looks = judging.measure(claimed, now=clock.at(2))

@@ -1,5 +1,6 @@
 """What a measurement says, and what that makes of the alert: tables of cases, no clock and no store."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from monitoring.judging import (
     Sight,
     State,
     Step,
+    at_rest,
     duration,
     figures,
     judge,
@@ -324,6 +326,32 @@ def test_events_and_states_always_agree(
             assert watch.state == State()
         if value is None and no_data is NoData.KEEP or value != value:
             assert event is Event.NONE or no_data is NoData.ALERT
+
+
+@given(
+    value=st.one_of(st.none(), st.floats(), st.sampled_from([5.0, 10.0])),
+    count=st.integers(0, 5),
+    operator=st.sampled_from([">", ">=", "<", "<="]),
+    bounds=st.sampled_from([{Level.WARNING: 5.0}, {Level.ERROR: 10.0}, {Level.WARNING: 5.0, Level.CRITICAL: 10.0}]),
+    clear=st.sampled_from([None, 4.0, 12.0]),
+    min_count=st.integers(1, 3),
+    no_data=st.sampled_from(list(NoData)),
+    on_error=st.sampled_from([None, *NoData]),
+    hold=st.sampled_from([0, 30]),
+    flips=st.sampled_from([(), (at(-30),)]),
+)
+def test_what_a_glance_finds_at_rest_a_proper_look_leaves_at_rest(
+    value: float | None, count: int, flips: tuple[datetime, ...], **asked: Any
+) -> None:
+    condition = Condition("x", **asked)
+    outcome = at_rest(condition, value, count)
+    reading = judge(condition, Measurement(value, count))
+    moved = step(condition, State(flips=flips), reading, now=at(0))
+    is_left = moved.event is Event.NONE and moved.state.phase is Phase.INACTIVE
+    if outcome is not None:
+        assert (outcome, is_left, next_turn(condition, moved.state)) == (reading.verdict.outcome, True, None)
+    elif value is None or math.isfinite(value):
+        assert not is_left or condition.no_data is NoData.ALERT, "it takes a look that is not needed"
 
 
 def test_the_next_turn_is_known_beforehand() -> None:
