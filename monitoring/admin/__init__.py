@@ -3,6 +3,7 @@
 from monitoring.admin import (
     alerts,
     coverage,
+    errors,
     escalation,
     events,
     incidents,
@@ -22,6 +23,7 @@ from monitoring.admin import (
 __all__ = [
     "alerts",
     "coverage",
+    "errors",
     "escalation",
     "events",
     "incidents",

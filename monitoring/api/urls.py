@@ -9,6 +9,7 @@ from monitoring.api import (
     channels,
     coverage,
     definitions,
+    errors,
     escalation,
     events,
     incidents,
@@ -38,6 +39,12 @@ urlpatterns: list[URLPattern] = [
     path("samples/", samples.Samples.as_view({"get": "list", "post": "create"})),
     path("observations/", observations.Observations.as_view({"post": "create"})),
     path("events/", events.Events.as_view({"get": "list", "post": "create"})),
+    path("errors/", errors.Errors.as_view({"get": "list", "post": "create"})),
+    path("errors/<int:pk>/", errors.Errors.as_view({"get": "retrieve"})),
+    *(
+        path(f"errors/<int:pk>/{verb}/", errors.ErrorVerbs.as_view({"post": verb}))
+        for verb in ("resolve", "ignore", "reopen", "assign")
+    ),
     path("health-scores/", scores.HealthScores.as_view({"get": "list"})),
     path("coverage/", coverage.CoverageDoor.as_view({"get": "list"})),
     path("coverage/waivers/", coverage.Waivers.as_view({"get": "list", "post": "create"})),

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("monitoring", "0023_take_reported_alerts")]
+    dependencies = [("monitoring", "0024_add_errors")]
 
     operations = [
         migrations.AddIndex(

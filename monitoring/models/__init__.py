@@ -3,6 +3,14 @@
 from monitoring.models.alerts import Alert
 from monitoring.models.coverage import CoverageWaiver
 from monitoring.models.cumulative import Standing
+from monitoring.models.errors import (
+    ErrorGroup,
+    ErrorHour,
+    ErrorOccurrence,
+    ErrorRelease,
+    ErrorSeverity,
+    ErrorUnit,
+)
 from monitoring.models.escalation import EscalationPolicy, Rota, RotaOverride
 from monitoring.models.events import Event, Exposure
 from monitoring.models.incidents import (
@@ -38,6 +46,12 @@ __all__ = [
     "CoverageWaiver",
     "DirtyBucket",
     "DueThreshold",
+    "ErrorGroup",
+    "ErrorHour",
+    "ErrorOccurrence",
+    "ErrorRelease",
+    "ErrorSeverity",
+    "ErrorUnit",
     "EscalationPolicy",
     "Event",
     "Exposure",
