@@ -247,9 +247,14 @@ class EnvironmentAdmin(Admin[Environment]):
 class ApiKeyForm(ActionForm):
     class Meta:
         model = ApiKey
-        fields = ("name", "scopes", "environments", "services", "expires_at")
+        fields = ("name", "scopes", "environments", "services", "origins", "expires_at")
 
     scopes = forms.MultipleChoiceField(choices=ApiKey.Scope.choices, widget=forms.CheckboxSelectMultiple)
+    origins = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="Of a browser key: the sites whose pages may use it, one a line, as https://shop.example.com",
+    )
 
     def act(self) -> ApiKey:
         given = self.cleaned_data
@@ -259,6 +264,7 @@ class ApiKeyForm(ActionForm):
             environments=list(given["environments"]) or None,
             services=list(given["services"]) or None,
             expires_at=given["expires_at"],
+            from_origins=given["origins"].split(),
             by=self.by,
         )
         return key

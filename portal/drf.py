@@ -51,13 +51,19 @@ class KeyAuthentication(BaseAuthentication):
         raw = keys.presented(request.headers.get("Authorization", ""), request.headers.get("X-API-Key", ""))
         if not raw:
             return None
-        key = ApiKey.objects.filter(digest=keys.digest(raw), revoked_at=None).first()
-        if key is None or (key.expires_at and key.expires_at <= timezone.now()):
+        key = self.find(raw)
+        if key is None:
             raise exceptions.AuthenticationFailed("the API key is unknown, revoked or expired")
         wait = _limiter().wait(key.pk)
         if wait:
             raise exceptions.Throttled(wait)
         return key, None
+
+    @staticmethod
+    def find(raw: str) -> ApiKey | None:
+        """The key that this secret belongs to, unless it is unknown, revoked or expired."""
+        key = ApiKey.objects.filter(digest=keys.digest(raw), revoked_at=None).first()
+        return None if key is None or (key.expires_at and key.expires_at <= timezone.now()) else key
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="flightdeck"'

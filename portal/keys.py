@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from portal import audit, permissions, versions
+from portal import audit, origins, permissions, versions
 from portal.errors import Invalid
 from portal.models import ApiKey, Environment, Service
 
@@ -29,8 +29,13 @@ def create(
     environments: Iterable[Environment] | None = None,
     services: Iterable[Service] | None = None,
     expires_at: datetime | None = None,
+    from_origins: Iterable[str] = (),
 ) -> tuple[ApiKey, str]:
-    """Make a key; returns its row and the key itself, which is shown this once. None means all of them."""
+    """Make a key; returns its row and the key itself, which is shown this once. None means all of them.
+
+    A `browser` key stands in public pages: it carries no other scope, belongs to one environment, and names the
+    origins of the pages that may use it.
+    """
     permissions.require(by, "administer")
     scopes = sorted(set(scopes))
     unknown = set(scopes) - set(ApiKey.Scope.values)
@@ -41,6 +46,16 @@ def create(
     bound = None if environments is None else list(environments)
     if ApiKey.Scope.EVALUATE in scopes and (bound is None or len(bound) != 1):
         raise Invalid.of("environments", "a key that evaluates belongs to exactly one environment")
+    allowed = origins.clean(from_origins)
+    if ApiKey.Scope.BROWSER in scopes:
+        if len(scopes) > 1:
+            raise Invalid.of("scopes", "a browser key is public: it carries no other scope")
+        if bound is None or len(bound) != 1:
+            raise Invalid.of("environments", "a browser key belongs to exactly one environment")
+        if not allowed:
+            raise Invalid.of("origins", "name the sites whose pages may use it, as https://shop.example.com")
+    elif allowed:
+        raise Invalid.of("origins", "only a key of scope browser names origins")
     if not name.strip() or len(name) > 200:
         raise Invalid.of("name", "1 to 200 characters")
     raw = PREFIX + secrets.token_urlsafe(32)
@@ -54,10 +69,12 @@ def create(
             all_services=services is None,
             created_by=audit.describe(by)[:200],
             expires_at=expires_at,
+            origins=allowed,
         )
         key.environments.set(bound or ())
         key.services.set(services or ())
-        audit.record("key.created", key, by=by, after={"scopes": scopes, "environments": [e.key for e in bound or ()]})
+        after = {"scopes": scopes, "environments": [e.key for e in bound or ()]}
+        audit.record("key.created", key, by=by, after=after | ({"origins": allowed} if allowed else {}))
         versions.bump("keys")
     return key, raw
 

@@ -116,6 +116,7 @@ class ApiKey(models.Model):
         EVALUATE = "evaluate"
         INGEST = "ingest"
         FEEDBACK = "feedback"
+        BROWSER = "browser"
         EVIDENCE = "evidence"
         READ = "read"
         WRITE = "write"
@@ -129,6 +130,12 @@ class ApiKey(models.Model):
     environments = models.ManyToManyField(Environment, blank=True, related_name="keys")
     all_services = models.BooleanField(default=True)
     services = models.ManyToManyField(Service, blank=True, related_name="keys")
+    origins = ArrayField(
+        models.CharField(max_length=300),
+        default=list,
+        blank=True,
+        help_text="of a browser key: the sites whose pages may use it, as https://shop.example.com",
+    )
     created_by = models.CharField(max_length=200, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -137,6 +144,13 @@ class ApiKey(models.Model):
     class Meta:
         ordering = ("name", "id")
         verbose_name = "API key"
+        constraints = [
+            # Whoever opens the page's source reads it: it is no secret, and so may do nothing else.
+            models.CheckConstraint(
+                condition=~Q(scopes__contains=["browser"]) | Q(scopes=["browser"], all_environments=False),
+                name="browser_key_may_do_nothing_else",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"

@@ -235,6 +235,10 @@ PORTAL_MAX_STREAMS_PER_KEY = env.integer("PORTAL_MAX_STREAMS_PER_KEY", 2000, at_
 PORTAL_JOIN_RATE = env.integer("PORTAL_JOIN_RATE", 10, at_least=1)  # looks at join links a second and address
 # The site whose applications may read who has joined what; by default the portal's own host alone.
 PORTAL_AUDIENCE_COOKIE_DOMAIN = env.text("PORTAL_AUDIENCE_COOKIE_DOMAIN")
+PORTAL_BROWSER_RATE = env.integer("PORTAL_BROWSER_RATE", 20, at_least=1)  # browsers' reports a second and address
+PORTAL_BROWSER_KEY_RATE = env.integer("PORTAL_BROWSER_KEY_RATE", 500, at_least=1)  # and those with one key
+PORTAL_BROWSER_PAGES = env.integer("PORTAL_BROWSER_PAGES", 100, at_least=1)  # pages told apart of one service
+PORTAL_BROWSER_SERIES = env.integer("PORTAL_BROWSER_SERIES", 2000, at_least=1)  # sets of labels of one service
 PORTAL_MAX_IN_FLIGHT = env.integer("PORTAL_MAX_IN_FLIGHT", 64, at_least=1)  # Django requests in each web process
 PORTAL_REQUEST_TIMEOUT = env.integer("PORTAL_REQUEST_TIMEOUT", 10, at_least=1)  # seconds until 503
 PORTAL_FUNNELS = env.funnels("PORTAL_FUNNELS")  # events by the funnel's name, in their order

@@ -7,6 +7,8 @@ from django.views.generic import RedirectView
 
 from monitoring.api import slack
 from monitoring.api.alertmanager import AlertmanagerAlerts, AlertmanagerStatus, Healthy, Webhook
+from monitoring.api.browser import Browser
+from monitoring.api.browser import script as browser_script
 from monitoring.api.otlp import Otlp
 from monitoring.api.remote_write import RemoteWrite
 from portal.admin import site
@@ -31,6 +33,8 @@ urlpatterns = [
     path("", include("monitoring.views.urls")),
     path("", include("feedback.views.urls")),
     path("ingest/prometheus/api/v1/write", RemoteWrite.as_view(), name="remote-write"),
+    path("ingest/browser", Browser.as_view(), name="browser"),
+    path("ingest/browser.js", browser_script, name="browser-script"),
     path("ingest/alertmanager", Webhook.as_view(), name="alertmanager-webhook"),
     path("ingest/alertmanager/api/v2/alerts", AlertmanagerAlerts.as_view(), name="alertmanager-alerts"),
     path("ingest/alertmanager/api/v2/status", AlertmanagerStatus.as_view(), name="alertmanager-status"),

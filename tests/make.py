@@ -54,6 +54,14 @@ def key(
     return keys.create(name, scopes=scopes or ("write",), environments=environments, services=services, by=BY)[1]
 
 
+def browser_key(*from_origins: str, services: Sequence[Service] | None = None) -> str:
+    """A public key of staging's pages, for these origins."""
+    name = f"browser{next(_number)}"
+    return keys.create(
+        name, scopes=["browser"], environments=[environment()], services=services, from_origins=from_origins, by=BY
+    )[1]
+
+
 def flag(
     key: str = "new-checkout",
     *,

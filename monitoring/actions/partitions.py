@@ -10,7 +10,7 @@ import structlog
 from django.conf import settings
 from django.db import connection, transaction
 
-from monitoring.actions import judging, series
+from monitoring.actions import capping, judging, series
 from portal import jobs
 
 log = structlog.get_logger(__name__)
@@ -57,6 +57,7 @@ def open_store(**_: Any) -> None:
     """After a migration or a flush: take samples at once, and forget what the emptied database held."""
     series.forget_all()
     judging.forget_all()
+    capping.forget_all()
     with connection.cursor() as cursor:
         # The newest table of all: after a migration that goes back there may be none of them, or some.
         cursor.execute("SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS n(name)", [_tables()])

@@ -1,0 +1,163 @@
+"""Taking what users' browsers measure: each page view's figures, told by strangers with a public key."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from monitoring import routes, vitals
+from monitoring.actions import capping, incoming, observations, rejections
+from monitoring.actions.batches import Fault, Recorded
+from monitoring.models import Metric
+from portal import jobs, permissions
+from portal.audit import Automaton
+from portal.errors import Forbidden, Invalid
+from portal.models import ApiKey, Environment, Service
+
+SOURCE = "browser"
+MOST = 100  # measurements in one report
+OLDEST = timedelta(hours=1)
+LONGEST_NAME = 100  # characters of a release, a flag, a variant
+FIELDS = frozenset({"service", "release", "flag", "variant", "touch", "measurements"})
+MEASUREMENT_FIELDS = frozenset({"id", "page", "name", "value", "age"})
+
+
+@dataclass(slots=True)
+class Report:
+    """One report as it is read: what all of it shares, and what is wrong with its parts."""
+
+    service: Service
+    environment: Environment
+    labels: dict[str, str]
+    now: datetime
+    faults: list[Fault] = field(default_factory=list)
+
+    def at(self, age: object) -> datetime:
+        """By the server's clock: a browser says how long ago, never when. More than an hour ago is taken for that."""
+        if isinstance(age, bool) or not isinstance(age, int | float) or not math.isfinite(age):
+            return self.now
+        return self.now - min(max(timedelta(0), timedelta(seconds=min(age, 1e6))), OLDEST)
+
+    def labels_of(self, page: object) -> dict[str, str]:
+        if not isinstance(page, str) or incoming.UNKEEPABLE.search(page):
+            raise incoming.Wrong("page", "is required" if page is None else "must be a string")
+        name = routes.route(page)
+        if not name:
+            raise incoming.Wrong("page", "may not be empty")
+        return capping.settle({**self.labels, "page": name}, self.service, self.environment)
+
+
+def take(report: Mapping[str, Any], *, browser: str, device: str, by: ApiKey, now: datetime | None = None) -> Recorded:
+    """Keep all that is good of a report; name what is not. The same report again changes nothing.
+
+    {"service"?,"release"?,"flag"?,"variant"?,"measurements":[{"id","page","name","value","age"?}]}: names as in
+    `vitals.MEASURED`, values in seconds (of cls its own number), age in seconds. Raises Invalid and Forbidden where
+    nothing of it can be placed.
+    """
+    permissions.require_scope(by, ApiKey.Scope.BROWSER)
+    environment = _environment(by)
+    service = _service(report.get("service"), environment, by=by)
+    shared = {"service": service.key, "environment": environment.key, "browser": browser, "device": device}
+    read = Report(service, environment, shared | _arm(report), now or jobs.database_now())
+    for name in sorted(str(one) for one in report.keys() - FIELDS):
+        read.faults.append(Fault(-1, name[:100].encode("ascii", "backslashreplace").decode(), "unknown field"))
+    outcome = _measured(report.get("measurements"), read)
+    outcome.errors = sorted([*read.faults, *outcome.errors], key=lambda fault: fault.index)
+    outcome.rejected = len(outcome.errors)
+    return rejections.noted(SOURCE, outcome, by=by)
+
+
+def _environment(by: ApiKey) -> Environment:
+    bound = [] if by.all_environments else list(by.environments.all()[:2])
+    if len(bound) != 1:
+        raise Forbidden("this key does not say which environment its pages are in")
+    return bound[0]
+
+
+def _service(name: object, environment: Environment, *, by: ApiKey) -> Service:
+    """The one that is named, or the key's only one."""
+    if name is None:
+        mine = [] if by.all_services else list(by.services.all()[:2])
+        if len(mine) != 1:
+            raise Invalid.of("service", "is required: the key is for several (data-service of the script)")
+        return mine[0]
+    known = isinstance(name, str) and not incoming.UNKEEPABLE.search(name)
+    service = Service.objects.filter(key=name).first() if known else None
+    if service is None:
+        raise Invalid.of("service", f"no service named '{str(name)[:100]}'" if known else "must be a service's key")
+    permissions.require_scope(by, ApiKey.Scope.BROWSER, environment=environment, service=service)
+    return service
+
+
+def _arm(report: Mapping[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in ("release", "flag", "variant"):
+        value = report.get(name)
+        if value is None or value == "":
+            continue
+        if not isinstance(value, str) or len(value) > LONGEST_NAME or incoming.UNKEEPABLE.search(value):
+            raise Invalid.of(name, f"must be a string of at most {LONGEST_NAME} characters")
+        found[name] = value
+    if ("flag" in found) != ("variant" in found):
+        raise Invalid.of("variant" if "flag" in found else "flag", "an arm has both, flag and variant")
+    return found
+
+
+def _measured(given: object, report: Report) -> Recorded:
+    if given is None:
+        return Recorded()
+    if not isinstance(given, list):
+        raise Invalid.of("measurements", "must be a list")
+    if len(given) > MOST:
+        report.faults += [Fault(n, "", f"at most {MOST} measurements in one report") for n in range(MOST, len(given))]
+    batch, places = [], []
+    for place, raw in enumerate(given[:MOST]):
+        try:
+            batch.append(_observation(raw, report))
+            places.append(place)
+        except incoming.Wrong as wrong:
+            report.faults.append(Fault(place, wrong.field, wrong.message))
+    if not batch:
+        return Recorded()
+    _describe()
+    outcome = observations.record(batch, by=Automaton("browsers"), now=report.now)
+    # Told twice it has another age by its way through the network: one page view has each of them once, the first.
+    outcome.duplicates += outcome.conflicts
+    outcome.conflicts = 0
+    outcome.errors = [Fault(places[one.index], one.field, one.message) for one in outcome.errors]
+    return outcome
+
+
+def _observation(raw: object, report: Report) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        raise incoming.Wrong("", "must be an object")
+    incoming.no_others(raw, MEASUREMENT_FIELDS)
+    name = raw.get("name")
+    vital = vitals.MEASURED.get(name) if isinstance(name, str) else None
+    if vital is None:
+        raise incoming.Wrong("name", f"must be one of {', '.join(vitals.MEASURED)}")
+    value = incoming.number(raw.get("value"))
+    if not 0 <= value <= vital.most:
+        raise incoming.Wrong("value", f"{vital.key} lies between 0 and {vital.most:g}{vital.unit and ' ' + vital.unit}")
+    key = incoming.key(raw.get("id"))
+    labels = report.labels_of(raw.get("page"))
+    return {"metric": vital.metric, "key": key, "value": value, "time": report.at(raw.get("age")), "labels": labels}
+
+
+def _describe() -> None:
+    """The metrics with their units, before a first value makes them without."""
+    there = set(Metric.objects.filter(name__in=vitals.METRICS).values_list("name", flat=True))
+    missing = [
+        Metric(
+            name=one.metric,
+            type=Metric.Type.HISTOGRAM,
+            unit=one.unit,
+            direction=Metric.Direction.LOWER_IS_BETTER,
+            description=f"{one.name}: {one.description}",
+        )
+        for one in vitals.MEASURED.values()
+        if one.metric not in there
+    ]
+    if missing:
+        Metric.objects.bulk_create(missing, ignore_conflicts=True)
