@@ -213,6 +213,8 @@ SPECTACULAR_SETTINGS = {
         "FlagType": "rollouts.models.Flag.Type",
         "ReleaseType": "rollouts.models.Release.Type",
         "MetricType": "monitoring.models.Metric.Type",
+        "MetricDirection": "monitoring.models.Metric.Direction",
+        "TrendDirection": "monitoring.trends.Direction",
         "WithoutData": "monitoring.models.Threshold.WithoutData",
         "StatusComponentStatus": "monitoring.models.StatusComponent.Status",
         "StatusIncidentStatus": "monitoring.models.StatusIncident.Status",

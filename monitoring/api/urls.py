@@ -10,6 +10,7 @@ from monitoring.api import (
     definitions,
     escalation,
     events,
+    forecasts,
     incidents,
     library,
     metrics,
@@ -24,6 +25,7 @@ from monitoring.api import (
     sources,
     statuspage,
     thresholds,
+    trends,
 )
 
 CHANGING: dict[str, Any] = {"get": "retrieve", "put": "replace", "patch": "change", "delete": "destroy"}
@@ -37,6 +39,8 @@ urlpatterns: list[URLPattern] = [
     path("observations/", observations.Observations.as_view({"post": "create"})),
     path("events/", events.Events.as_view({"get": "list", "post": "create"})),
     path("health-scores/", scores.HealthScores.as_view({"get": "list"})),
+    path("trends/", trends.Trends.as_view({"get": "list"})),
+    path("forecasts/", forecasts.Forecasts.as_view()),
     path("rejections/", rejections.Rejections.as_view({"get": "list"})),
     path("thresholds/", thresholds.Thresholds.as_view({"get": "list", "post": "create"})),
     path("thresholds/<int:pk>/", thresholds.Thresholds.as_view(CHANGING)),

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from monitoring.views import (
+    advice,
     alerts,
     attachments,
     channels,
@@ -52,6 +53,8 @@ urlpatterns = [
     path("library/take/", library.take, name="library-take"),
     path("slos/", slos.index, name="slos"),
     path("slos/<str:key>/", slos.detail, name="slo"),
+    path("advice/", advice.index, name="advice"),
+    path("advice/metrics/<str:name>/", advice.metric, name="advice-metric"),
     path("sources/", sources.index, name="sources"),
     path("sources/<int:pk>/", sources.detail, name="source"),
     path("sources/<int:pk>/state/", sources.state, name="source-state"),
