@@ -29,6 +29,9 @@ GLYPHS: Final = {
     "dash": '<path d="M3 7.1h10v1.8H3z"/>',
     "pause": f'<path fill-rule="evenodd" d="{DISK}M5.4 5v6h1.8V5zm3.4 0v6h1.8V5z"/>',
     "undo": '<path d="M6.6 1.8 1.6 6.4l5 4.6V8c3.2 0 5.3 1 7 4.6.5-5-2.2-7.8-7-7.9z"/>',
+    "up": '<path d="M8 2.2 14 8.2l-1.25 1.25L8.9 5.6V14H7.1V5.6L3.25 9.45 2 8.2z"/>',
+    "down": '<path d="M8 13.8 2 7.8l1.25-1.25L7.1 10.4V2h1.8v8.4l3.85-3.85L14 7.8z"/>',
+    "level": '<path d="M13.8 8 7.8 14l-1.25-1.25L10.4 8.9H2V7.1h8.4L6.55 3.25 7.8 2z"/>',
     "cross": (
         f'<path fill-rule="evenodd" d="{DISK}'
         'M5.6 4.5 4.5 5.6 6.9 8l-2.4 2.4 1.1 1.1L8 9.1l2.4 2.4 1.1-1.1L9.1 8l2.4-2.4-1.1-1.1L8 6.9z"/>'
@@ -134,6 +137,27 @@ LOOKS: Final[dict[str, tuple[str, str]]] = {
     # signs of life
     "alive": ("ok", "check"),
     "silent": ("bad", "octagon"),
+    # trends, and what they mean
+    "rising": ("idle", "up"),
+    "falling": ("idle", "down"),
+    "stable": ("idle", "level"),
+    "unknown": ("idle", "dashed"),
+    "better": ("ok", "check"),
+    "worse": ("bad", "triangle"),
+    # limits
+    "within": ("ok", "check"),
+    "at_risk": ("due", "triangle"),
+    "over": ("bad", "octagon"),
+    # scaling
+    "scale_up": ("run", "up"),
+    "scale_down": ("run", "down"),
+    "none": ("idle", "level"),
+    "advised": ("due", "dot"),
+    "accepted": ("ok", "check-outline"),
+    "declined": ("idle", "cross"),
+    "sending": ("run", "clock"),
+    "noted": ("idle", "dash"),
+    "dismissed": ("idle", "dash"),
     # what people feel
     "positive": ("ok", "check-outline"),
     "neutral": ("idle", "dot"),

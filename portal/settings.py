@@ -216,6 +216,8 @@ SPECTACULAR_SETTINGS = {
         "MetricSignal": "monitoring.models.Metric.SIGNALS",
         "Signal": "monitoring.coverage.SIGNALS",
         "OpeningLevel": "monitoring.models.IncidentDefinition.MinLevel",
+        "MetricDirection": "monitoring.models.Metric.Direction",
+        "TrendDirection": "monitoring.trends.Direction",
         "WithoutData": "monitoring.models.Threshold.WithoutData",
         "StatusComponentStatus": "monitoring.models.StatusComponent.Status",
         "StatusIncidentStatus": "monitoring.models.StatusIncident.Status",

@@ -6,6 +6,8 @@ from itertools import count
 from typing import Any
 
 from monitoring.actions import metrics
+from monitoring.models import HourRollup, Series
+from monitoring.queries.rollups import floor
 from portal import jobs, keys
 from portal.audit import Automaton
 from portal.models import Environment, Grant, Service, User
@@ -182,3 +184,18 @@ def measured(metric: str, *values: float, ago: int = 0, every: int = 1, **labels
     ]
     found = metrics.record(taken, by=BY)
     assert not found.errors, found.errors
+
+
+def hours(metric: str, values: Sequence[float], *, every: int = 1, **labels: str) -> None:
+    """Hours gone by of one series, as the sweep of rollups left them; the last of them is the one that ended last."""
+    measured(metric, float(values[-1]), ago=0, every=1, **labels)
+    series = Series.objects.get(metric__name=metric, labels=labels)
+    last = floor(jobs.database_now(), 3600) - timedelta(hours=1)
+    rows = [(last - (len(values) - 1 - n) * timedelta(hours=every), float(value)) for n, value in enumerate(values)]
+    HourRollup.objects.bulk_create(
+        HourRollup(
+            series=series, time=time, samples=60, count=60, total=value * 60, squares=0, low=value, high=value,
+            first=value, last=value, first_time=time, last_time=time, increase=None, histogram=None,
+        )
+        for time, value in rows
+    )  # fmt: skip

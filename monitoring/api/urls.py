@@ -12,6 +12,7 @@ from monitoring.api import (
     errors,
     escalation,
     events,
+    forecasts,
     incidents,
     library,
     metrics,
@@ -26,6 +27,7 @@ from monitoring.api import (
     sources,
     statuspage,
     thresholds,
+    trends,
     watchdogs,
 )
 
@@ -49,6 +51,8 @@ urlpatterns: list[URLPattern] = [
     path("coverage/", coverage.CoverageDoor.as_view({"get": "list"})),
     path("coverage/waivers/", coverage.Waivers.as_view({"get": "list", "post": "create"})),
     path("coverage/waivers/<int:pk>/", coverage.Waivers.as_view({"delete": "destroy"})),
+    path("trends/", trends.Trends.as_view({"get": "list"})),
+    path("forecasts/", forecasts.Forecasts.as_view()),
     path("rejections/", rejections.Rejections.as_view({"get": "list"})),
     path("thresholds/", thresholds.Thresholds.as_view({"get": "list", "post": "create"})),
     path("thresholds/<int:pk>/", thresholds.Thresholds.as_view(CHANGING)),

@@ -1,10 +1,10 @@
 """What series came to over any stretch of time: read from hours and minutes, and from samples what is newer."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from django.conf import settings
@@ -22,6 +22,7 @@ MINUTE = DirtyBucket.Resolution.MINUTE
 HOUR = DirtyBucket.Resolution.HOUR
 TABLES: dict[int, str] = {MINUTE: "monitoring_minuterollup", HOUR: "monitoring_hourrollup"}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+K = TypeVar("K")
 
 
 # The index scan goes by series; the literal bounds leave out the partitions of other times.
@@ -152,14 +153,36 @@ def bins(
 
     A step is a whole number of minutes. One without a sample is left out.
     """
+    one = bins_of({None: series}, since=since, until=until, step=step, now=now, distributions=distributions)
+    return one.get(None, {})
+
+
+def bins_of(
+    groups: Mapping[K, Collection[int]],
+    *,
+    since: datetime,
+    until: datetime,
+    step: timedelta,
+    now: datetime,
+    distributions: bool = False,
+) -> dict[K, dict[datetime, Summary]]:
+    """The same of several groups of series, as many queries as for one; a group without a sample has no entry."""
     resolution = _fitting(since, step, now)
     since = floor(since, resolution or MINUTE)
-    parts: dict[datetime, list[Summary]] = defaultdict(list)
+    owners: dict[int, list[K]] = defaultdict(list)
+    for name, ids in groups.items():
+        for id_ in ids:
+            owners[id_].append(name)
+    parts: dict[K, dict[datetime, list[Summary]]] = defaultdict(lambda: defaultdict(list))
     for stretch in _stretches(resolution, since, until, now):
-        some = _whole(stretch, series) if distributions else _binned(stretch, series, step, since)
-        for _, time, summary in some:
-            parts[since + (time - since) // step * step].append(summary)
-    return {time: made for time, some in sorted(parts.items()) if (made := summaries.merge(some)) is not None}
+        some = _whole(stretch, owners) if distributions else _binned(stretch, owners, step, since)
+        for id_, time, summary in some:
+            for name in owners[id_]:
+                parts[name][since + (time - since) // step * step].append(summary)
+    return {
+        name: {time: made for time, some in sorted(times.items()) if (made := summaries.merge(some)) is not None}
+        for name, times in parts.items()
+    }
 
 
 def whole(series: Collection[int], *, since: datetime, until: datetime, now: datetime) -> dict[int, Summary]:

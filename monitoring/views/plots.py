@@ -32,6 +32,8 @@ class Plot:
     since: datetime
     until: datetime
     rows: list[tuple[datetime, str]]  # the newest first, for those who read
+    ahead: str = ""  # points of what is expected
+    band: str = ""  # the outline of its interval
 
 
 def plot(
@@ -44,12 +46,17 @@ def plot(
     bounds: Sequence[tuple[str, float]] = (),
     upward: bool = True,
     highest: float | None = None,
+    ahead: Sequence[tuple[datetime, float, float, float]] = (),
 ) -> Plot | None:
-    """None where there is nothing to draw. `upward`: beyond a bound is above it; `highest`: more there cannot be."""
+    """None where there is nothing to draw. `upward`: beyond a bound is above it; `highest`: more there cannot be.
+
+    `ahead`: what is expected, with the bounds of its interval.
+    """
     known = [value for _, value in points if value is not None]
     if not known:
         return None
-    low, high = _range([*known, *(value for _, value in bounds)])
+    expected = [value for _, *some in ahead for value in some]
+    low, high = _range([*known, *expected, *(value for _, value in bounds)])
     high = high if highest is None else highest
 
     def y(value: float) -> float:
@@ -70,7 +77,19 @@ def plot(
         for tone, value in bounds
     ]
     rows = [(at, words(value)) for at, value in reversed(points) if value is not None][:24]
-    return Plot(lines, dots, drawn, words(high), words(low), since, until, rows)
+    outline = [(at, top) for at, _, _, top in ahead] + [(at, bottom) for at, _, bottom, _ in reversed(ahead)]
+    return Plot(
+        lines,
+        dots,
+        drawn,
+        words(high),
+        words(low),
+        since,
+        until,
+        rows,
+        " ".join(f"{x(at)},{y(value)}" for at, value, _, _ in ahead),
+        " ".join(f"{x(at)},{y(value)}" for at, value in outline),
+    )
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:

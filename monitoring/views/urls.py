@@ -3,6 +3,7 @@
 from django.urls import path
 
 from monitoring.views import (
+    advice,
     alerts,
     attachments,
     channels,
@@ -58,6 +59,8 @@ urlpatterns = [
     path("services/<str:key>/", services.detail, name="service"),
     path("services/<str:key>/waive/", services.waive, name="service-waive"),
     path("services/<str:key>/waivers/<int:pk>/take-back/", services.unwaive, name="service-unwaive"),
+    path("advice/", advice.index, name="advice"),
+    path("advice/metrics/<str:name>/", advice.metric, name="advice-metric"),
     path("sources/", sources.index, name="sources"),
     path("sources/<int:pk>/", sources.detail, name="source"),
     path("sources/<int:pk>/state/", sources.state, name="source-state"),

@@ -23,6 +23,7 @@ SECTIONS = (
     ("Incidents", "incidents"),
     ("Sources", "sources"),
     ("Feedback", "feedback"),
+    ("Advice", "advice"),
 )
 DELIVERY = ("/channels/", "/dead-letters/", "/rejections/")
 # Pages that belong to a section and have addresses of their own.

@@ -199,6 +199,8 @@ def _monitoring(walk: Walk) -> None:
     walk("GET", "samples/", metric="depth")
     walk("GET", "metrics/{name}/points/", name="depth")
     seen = {"metric": "wait_seconds", "key": "o1", "value": 0.5, "labels": labels}
+    walk("GET", "trends/", metric="depth")
+    walk("GET", "forecasts/", metric="depth", days=7)
     walk("POST", "observations/", {"observations": [seen]})
     shown = {"name": "exposure", "unit": "u1", "flag": "lamp", "variant": "on", "id": "x1", **labels}
     walk("GET", "rejections/")

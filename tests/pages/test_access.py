@@ -70,6 +70,7 @@ def _doors(made: World) -> list[Door]:
     attachment = IncidentAttachment.objects.order_by("pk")[0].pk
     source = MetricSource.objects.order_by("pk")[0].pk
     waiver = CoverageWaiver.objects.select_related("service").order_by("pk")[0]
+    latency = Threshold.objects.filter(name__startswith="latency of").order_by("pk")[0]
     flag, place, segment = made.flags[0].key, made.environment.key, Segment.objects.order_by("pk")[0].key
     return [
         Door("home", ()),
@@ -149,6 +150,8 @@ def _doors(made: World) -> list[Door]:
         Door("library", ()),
         Door("library-take", (), posts=True),
         Door("slos", ()),
+        Door("advice", ()),
+        Door("advice-metric", (latency.metric,)),
         Door("slo", (Slo.objects.order_by("pk")[0].key,)),
         Door("channels", ()),
         Door("channel-test", (Channel.objects.order_by("pk")[0].pk,), posts=True),
