@@ -1,18 +1,16 @@
 """Debian's own Prometheus and Alertmanager: a real rule becomes our incident, and its end resolves it."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from portal.supervise import ports
+from tests.journeys.programs import free_port, running
 from tests.journeys.running import Journey, until
-from tests.running import wait_for
 
 PROMETHEUS = """
 global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
@@ -58,37 +56,6 @@ def binaries() -> tuple[str, str]:
 def journey() -> Iterator[Journey]:
     with Journey() as running_:
         yield running_
-
-
-def free_port() -> int:
-    with ports.listen("127.0.0.1", 0) as probe:
-        port: int = probe.getsockname()[1]
-    return port
-
-
-@contextmanager
-def running(folder: Path, port: int, *command: str) -> Iterator[None]:
-    """A program of theirs, from when it is ready until it has ended."""
-    log = folder / f"{port}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder, start_new_session=True)
-    try:
-        wait_for(lambda: process.poll() is not None or _is_ready(port), command[0])
-        assert process.poll() is None, log.read_text()
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _is_ready(port: int) -> bool:
-    with suppress(httpx.HTTPError):
-        return httpx.get(f"http://127.0.0.1:{port}/-/ready", timeout=2, trust_env=False).status_code == 200
-    return False
 
 
 class Theirs:
