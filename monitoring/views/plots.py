@@ -92,6 +92,45 @@ def plot(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Several lines in one box, each with its name."""
+
+    lines: list[tuple[str, list[str]]]  # points of each stretch; of one that is a point long the point twice
+    top: str
+    bottom: str
+    since: datetime
+    until: datetime
+
+
+def together(
+    lines: Sequence[tuple[str, Sequence[Point]]],
+    *,
+    since: datetime,
+    until: datetime,
+    every: timedelta,
+    words: Callable[[float], str],
+) -> Together | None:
+    """None where there is nothing to draw."""
+    known = [value for _, points in lines for _, value in points if value is not None]
+    if not known:
+        return None
+    low, high = _range(known)
+    drawn = []
+    for name, points in lines:
+        stretches = []
+        for stretch in _stretches(points, 2 * every):
+            spots = [_spot(at, value, since, until, low, high) for at, value in stretch]
+            stretches.append(" ".join(f"{left},{top}" for left, top in (spots if len(spots) > 1 else spots * 2)))
+        drawn.append((name, stretches))
+    return Together(drawn, words(high), words(low), since, until)
+
+
+def _spot(at: datetime, value: float, since: datetime, until: datetime, low: float, high: float) -> tuple[float, float]:
+    left = round((at - since) / (until - since) * WIDTH, 1)
+    return left, round(HEIGHT - (value - low) / (high - low) * HEIGHT, 1)
+
+
 def _range(values: Sequence[float]) -> tuple[float, float]:
     """From nought, or from below it, to a little above the highest."""
     low, high = min(*values, 0.0), max(*values, 0.0)

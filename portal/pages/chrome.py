@@ -28,7 +28,7 @@ SECTIONS = (
 DELIVERY = ("/channels/", "/dead-letters/", "/rejections/")
 # Pages that belong to a section and have addresses of their own.
 BENEATH = {
-    "sources": ("/watchdogs/",),
+    "sources": ("/watchdogs/", "/explore/"),
     "flags": ("/segments/",),
     "incidents": (
         "/on-call/",

@@ -161,6 +161,8 @@ def _doors(made: World) -> list[Door]:
         *(Door(name, (source,)) for name in ("source", "source-state", "source-frame")),
         Door("source-try", (source,), posts=True),
         Door("watchdogs", ()),
+        Door("explore", ()),
+        Door("explore-metric", (latency.metric,)),
         Door("services", ()),
         Door("service", (waiver.service.key,)),
         Door("service-waive", (waiver.service.key,), posts=True),
