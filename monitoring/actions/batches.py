@@ -11,6 +11,7 @@ from django.db import transaction
 
 from monitoring.actions import due, incoming, series
 from monitoring.actions.incoming import Times, Wrong
+from monitoring.actions.plain import NONE, Plain
 from monitoring.actions.series import Key, Known, Wanted
 from monitoring.histogram import Distribution, Explicit, Histogram
 from monitoring.models import Metric
@@ -88,10 +89,20 @@ class Batch:
             batch.default_environment = bound[0] if len(bound) == 1 else None
         return batch
 
-    def read(self, things: Iterable[object], *, fields: frozenset[str], keyed: bool = False) -> None:
-        """Check each; what is wrong is rejected by its index, the rest stays. Every sample passes here: it counts."""
+    def read(
+        self,
+        things: Iterable[object],
+        *,
+        fields: frozenset[str],
+        keyed: bool = False,
+        places: Sequence[int] | None = None,
+    ) -> None:
+        """Check each; what is wrong is rejected by its index (or its place, where `places` names them), the rest stays.
+
+        Every sample passes here: it counts.
+        """
         read_time, number, series_of, keep = self.times.read, incoming.number, self._series_of, self.entries.append
-        for index, raw in enumerate(things):
+        for index, raw in enumerate(things) if places is None else zip(places, things, strict=True):
             try:
                 if type(raw) is not dict:
                     raise Wrong("", "must be an object")
@@ -140,9 +151,15 @@ class Batch:
         self.outcome.rejected += 1
         self.outcome.errors.append(Fault(index, where, message))
 
-    def settle(self) -> Settled:
-        """The entries with their series. Raises Forbidden, before anything is written, when one is out of reach."""
-        authorise([*(entry.series.labels for entry in self.entries), *self.named], by=self.by)
+    def settle(self, also: Iterable[Known] = ()) -> Settled:
+        """The entries with their series. Raises Forbidden, before anything is written, when one is out of reach.
+
+        also: series that are written beside them.
+        """
+        labels = [entry.series.labels for entry in self.entries]
+        if not is_unbound(self.by):
+            labels += [known.labels for known in also]
+        authorise([*labels, *self.named], by=self.by)
         if self.wanted:
             series.resolve(self.wanted)
         settled: Settled = []
@@ -158,7 +175,7 @@ class Batch:
 
     def again(self, gone: frozenset[int], settled: Settled) -> Settled:
         """The entries whose series was deleted behind this process's back, with the series made anew."""
-        series.memory.forget(gone)
+        series.forget(gone)
         self.entries, self.wanted = [], {}
         for entry, known in settled:
             if known.id in gone:
@@ -168,15 +185,17 @@ class Batch:
                 self.entries.append(replace(entry, series=wanted))
         return self.settle()
 
-    def finish(self, settled: Settled) -> Recorded:
+    def finish(self, settled: Settled, plain: Plain = NONE) -> Recorded:
         """After commit: note the series as heard of, and have the thresholds on them judged."""
         latest: dict[int, tuple[Known, datetime, float | None]] = {}
         for entry, known in settled:
             if known.id not in latest or latest[known.id][1] < entry.time:
                 value = entry.value if isinstance(entry.value, float) else mean_of(entry.value)
                 latest[known.id] = (known, entry.time, value)
-        transaction.on_commit(partial(series.hear, list(latest.values())))
-        transaction.on_commit(partial(due.mark, {known.metric for _, known in settled}))
+        transaction.on_commit(partial(series.hear, [*latest.values(), *plain.unheard()]))
+        transaction.on_commit(
+            partial(due.mark, {known.metric for known in (*(one for _, one in settled), *plain.known)})
+        )
         for name in ("accepted", "duplicates", "conflicts"):
             INGESTED.labels(name).inc(getattr(self.outcome, name))
         self.outcome.errors.sort(key=lambda fault: fault.index)
@@ -194,6 +213,11 @@ def _misfit(entry: Entry, known: Known) -> str:
     if not isinstance(entry.value, float) and known.type != Metric.Type.HISTOGRAM:
         return f"metric '{known.metric}' is a {known.type}: its value is a number"
     return ""
+
+
+def is_unbound(by: Actor) -> bool:
+    """Whether no place is out of the caller's reach, whatever its labels say."""
+    return not isinstance(by, User) and (not isinstance(by, ApiKey) or (by.all_environments and by.all_services))
 
 
 def authorise(labels: Sequence[Mapping[str, Any]], *, by: Actor) -> None:

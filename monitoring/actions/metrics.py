@@ -1,14 +1,15 @@
 """The one way in for everything that the portal learns, and the metrics' definitions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
 
 from monitoring.actions import batches, incoming, samples
-from monitoring.actions.batches import Batch, Entry, Recorded
+from monitoring.actions.batches import Batch, Entry, Recorded, Settled
 from monitoring.actions.incoming import Wrong
+from monitoring.actions.plain import NONE, Plain, without
 from monitoring.actions.samples import Row
 from monitoring.actions.series import Known
 from monitoring.coverage import Signal
@@ -29,19 +30,42 @@ def record(samples_: Sequence[object], *, by: Actor, now: datetime | None = None
     `value` is a number, or for a histogram metric what `incoming.distribution` reads; a plain number sent to a
     histogram metric is one observation.
     """
-    batch = Batch.begin(by, now=now)
-    batch.read(samples_, fields=SAMPLE_FIELDS)
-    settled = batch.settle()
-    stored = samples.store([_row(entry, known) for entry, known in settled])
+    return take(Batch.begin(by, now=now), samples_)
+
+
+def take(
+    batch: Batch, samples_: Sequence[object], plain: Plain = NONE, *, places: Sequence[int] | None = None
+) -> Recorded:
+    """The same for a batch that has begun, with plain samples beside it. Its faults name the samples' `places`."""
+    batch.read(samples_, fields=SAMPLE_FIELDS, places=places)
+    settled = batch.settle(plain.known)
+    # Of equal keys the first is kept: in the request, whichever way each of them has come.
+    twice = bool(plain.places) and not {one.id for _, one in settled}.isdisjoint(one.id for one in plain.known)
+    stored = samples.store(
+        _in_order(settled, plain) if twice else [_row(entry, known) for entry, known in settled],
+        samples.NOTHING if twice else plain.columns,
+    )
     parts = [stored]
     if stored.gone:
+        settled, plain = settled + _entries(plain, stored.gone), without(plain, stored.gone)
         renewed = batch.again(stored.gone, settled)
         parts.append(samples.store([_row(entry, known) for entry, known in renewed]))
         settled = [(entry, known) for entry, known in settled if known.id not in stored.gone] + renewed
     batch.outcome.accepted = sum(part.accepted for part in parts)
     batch.outcome.duplicates = sum(part.duplicates for part in parts)
     batch.outcome.conflicts = sum(part.conflicts for part in parts)
-    return batch.finish(settled)
+    return batch.finish(settled, plain)
+
+
+def _in_order(settled: Settled, plain: Plain) -> list[Row]:
+    rows = [(entry.index, _row(entry, known)) for entry, known in settled]
+    rows += zip(plain.places, plain.columns.rows(), strict=True)
+    return [row for _, row in sorted(rows, key=lambda one: one[0])]
+
+
+def _entries(plain: Plain, ids: Collection[int]) -> Settled:
+    columns = zip(plain.places, plain.known, plain.times(), plain.columns.values.tolist(), strict=True)
+    return [(Entry(place, known, time, value), known) for place, known, time, value in columns if known.id in ids]
 
 
 def _row(entry: Entry, known: Known) -> Row:

@@ -1,25 +1,29 @@
 """Taking what a Prometheus writes: what it says of its metrics, its samples, and which series have ended."""
 
-from dataclasses import replace
-
-from monitoring.actions import families, metrics, rejections, staleness
-from monitoring.actions.batches import Fault, Recorded
-from monitoring.sources.remote_write import Written
+from monitoring.actions import families, metrics, plain, rejections, staleness
+from monitoring.actions.batches import Batch, Fault, Recorded
+from monitoring.sources import remote_write
+from monitoring.sources.remote_write import Packed, Written
 from portal.audit import Actor
 
 
-def take(written: Written, *, by: Actor) -> Recorded:
+def take(packed: Packed, *, by: Actor) -> tuple[Recorded, Written]:
     """Keep all that is good. The same request again changes nothing, so a sender may repeat it after any failure.
 
-    The indices of the faults are places among the request's series.
+    What became of it, and what of it was read: not the series that were known by their bytes. The indices of the
+    faults are places among the request's series. Raises TooLarge or Malformed, before anything is kept.
     """
-    if written.families:
-        families.describe(written.families, by=by)
-    recorded = metrics.record(written.samples, by=by)
+    batch = Batch.begin(by, now=None)
+    known = plain.split(packed.series, batch.times, batch.default_environment)
+    written = remote_write.read(packed, known.rest, beside=len(known.places))
+    if packed.families:
+        families.describe(packed.families, by=by)
+    recorded = metrics.take(batch, written.samples, known, places=written.series)
     if written.ended:
         staleness.end(written.ended, by=by)
-    faults = [replace(fault, index=written.series[fault.index]) for fault in recorded.errors]
-    faults += [Fault(one.index, one.field, one.message) for one in written.wrong]
+    read = dict(zip(written.series, written.samples, strict=True))
+    plain.learn({place: packed.series[place] for place in read}, read, batch.default_environment)
+    faults = [*recorded.errors, *(Fault(one.index, one.field, one.message) for one in written.wrong)]
     recorded.errors = sorted(faults, key=lambda fault: fault.index)
     recorded.rejected += sum(one.samples for one in written.wrong)
-    return rejections.noted("remote_write", recorded, by=by)
+    return rejections.noted("remote_write", recorded, by=by), written

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Generic, TypeVar
 
 import orjson
 from django.conf import settings
@@ -57,15 +58,18 @@ class Wanted:
     found: Known | Refusal = UNRESOLVED  # what resolve() came to
 
 
-class Memory:
+K = TypeVar("K")
+
+
+class Memory(Generic[K]):
     """The series seen lately: when the young generation is full, it becomes the old one and the old is forgotten."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.young: dict[Key, Known] = {}
-        self.old: dict[Key, Known] = {}
+        self.young: dict[K, Known] = {}
+        self.old: dict[K, Known] = {}
 
-    def get(self, key: Key) -> Known | None:
+    def get(self, key: K) -> Known | None:
         found = self.young.get(key)
         if found is None:
             found = self.old.get(key)
@@ -73,12 +77,12 @@ class Memory:
                 self.put(key, found)
         return found
 
-    def put(self, key: Key, known: Known) -> None:
+    def put(self, key: K, known: Known) -> None:
         if len(self.young) >= self.size:
             self.old, self.young = self.young, {}
         self.young[key] = known
 
-    def update(self, found: Mapping[Key, Known]) -> None:
+    def update(self, found: Mapping[K, Known]) -> None:
         for key, known in found.items():
             self.put(key, known)
 
@@ -92,11 +96,19 @@ class Memory:
         self.old, self.young = {}, {}
 
 
-memory = Memory(REMEMBERED)
+memory: Memory[Key] = Memory(REMEMBERED)
+# The same series by the bytes that a sender writes their labels with (actions.plain).
+by_bytes: Memory[bytes] = Memory(REMEMBERED)
+
+
+def forget(ids: Collection[int]) -> None:
+    memory.forget(ids)
+    by_bytes.forget(ids)
 
 
 def forget_all() -> None:
     memory.clear()
+    by_bytes.clear()
 
 
 def fingerprint(labels: Mapping[str, str]) -> uuid.UUID:

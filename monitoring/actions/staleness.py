@@ -36,7 +36,7 @@ def end(gone: Sequence[Ended], *, by: Actor) -> int:
         )
         marked = cursor.rowcount
     # One that comes back is noted with its first sample, whenever this process last wrote down that it was heard of.
-    series.memory.forget(found.keys())
+    series.forget(found.keys())
     return int(marked)
 
 

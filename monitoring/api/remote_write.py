@@ -40,12 +40,12 @@ class RemoteWrite(Repeatable, Door):
     def post(self, request: Request) -> Response:
         _check_headers(request)
         try:
-            written = remote_write.read(request._request.body)
+            packed = remote_write.unpack(request._request.body)
+            recorded, written = writing.take(packed, by=self.by)
         except TooLarge as error:
             raise TooMuch(str(error)) from None
         except Malformed as error:
             raise Invalid.of("", str(error)) from None
-        recorded = writing.take(written, by=self.by)
         # By the names that 2.0 gives them: native histograms and exemplars are not kept.
         headers = {
             "X-Prometheus-Remote-Write-Samples-Written": str(recorded.accepted + recorded.duplicates),
@@ -70,7 +70,7 @@ def _check_headers(request: Request) -> None:
 def _complaint(recorded: Recorded, written: Written) -> dict[str, Any]:
     """What was wrong, in one line that Prometheus logs, and in parts."""
     first = recorded.errors[0]
-    total = len(written.samples) + sum(one.samples for one in written.wrong)
+    total = recorded.accepted + recorded.duplicates + recorded.conflicts + recorded.rejected
     detail = f"{recorded.rejected} of {total} samples rejected; series {first.index}: {first.field}: {first.message}"
     told = recorded.as_dict()
     faults = [{"field": one.pop("field"), "message": one.pop("message")} | one for one in told.pop("errors")]

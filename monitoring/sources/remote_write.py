@@ -2,6 +2,7 @@
 
 import math
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,7 +25,8 @@ NAME: Final = "__name__"
 
 Field = descriptor_pb2.FieldDescriptorProto
 _WIRE: Final = {
-    "WriteRequest": [("timeseries", 1, "TimeSeries"), ("metadata", 3, "MetricMetadata")],
+    # Series are read one by one, and not at all where they are known by their bytes.
+    "WriteRequest": [("timeseries", 1, "*"), ("metadata", 3, "MetricMetadata")],
     # Exemplars and native histograms are counted, not read.
     "TimeSeries": [("labels", 1, "Label"), ("samples", 2, "Sample"), ("exemplars", 3, "*"), ("histograms", 4, "*")],
     "Label": [("name", 1, Field.TYPE_STRING), ("value", 2, Field.TYPE_STRING)],
@@ -71,6 +73,14 @@ class Family:
     help: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Packed:
+    """A request whose series are still bytes."""
+
+    series: list[bytes]
+    families: list[Family]
+
+
 @dataclass(slots=True)
 class Written:
     """A request, read."""
@@ -85,22 +95,34 @@ class Written:
     exemplars: int = 0
 
 
-def read(body: bytes) -> Written:
-    """The request in a body. Raises TooLarge or Malformed; one wrong series costs only itself."""
+def unpack(body: bytes) -> Packed:
+    """The series in a body, each as its bytes. Raises TooLarge or Malformed."""
     raw = decompress(body)
     if len(raw) > UNCOUNTED_BELOW and _parts(raw) > MOST_PARTS:
         raise TooLarge(f"more than {MOST_PARTS} series, labels and samples at once")
+    request = _parsed(_WriteRequest, raw)
+    families = [Family(one.metric_family_name, _type(one.type), one.unit, one.help) for one in request.metadata]
+    return Packed(list(request.timeseries), families)
+
+
+def read(packed: Packed, places: Iterable[int] | None = None, *, beside: int = 0) -> Written:
+    """What it holds, or its series at these places alone, of which `beside` others hold a sample each.
+
+    Raises TooLarge or Malformed; one wrong series costs only itself.
+    """
+    written = Written(families=packed.families)
+    for index in range(len(packed.series)) if places is None else places:
+        _read_series(index, _parsed(_TimeSeries, packed.series[index]), written)
+        if len(written.samples) + beside > MOST_SAMPLES:
+            raise TooLarge(f"more than {MOST_SAMPLES} samples at once")
+    return written
+
+
+def _parsed(message: Any, raw: bytes) -> Any:
     try:
-        request = _WriteRequest.FromString(raw)
+        return message.FromString(raw)
     except DecodeError as error:
         raise Malformed(f"not a WriteRequest: {error}") from None
-    written = Written()
-    for index, series in enumerate(request.timeseries):
-        _read_series(index, series, written)
-        if len(written.samples) > MOST_SAMPLES:
-            raise TooLarge(f"more than {MOST_SAMPLES} samples at once")
-    written.families = [Family(one.metric_family_name, _type(one.type), one.unit, one.help) for one in request.metadata]
-    return written
 
 
 def decompress(body: bytes) -> bytes:
@@ -169,8 +191,8 @@ def _type(number: int) -> str:
     return FAMILY_TYPES[number] if 0 <= number < len(FAMILY_TYPES) else FAMILY_TYPES[0]
 
 
-def _made() -> Any:
-    """The class of WriteRequest, from the table above."""
+def _made() -> tuple[Any, Any]:
+    """The classes of WriteRequest and TimeSeries, from the table above."""
     file = descriptor_pb2.FileDescriptorProto(name="remote_write.proto", package="remote_write", syntax="proto3")
     for name, fields in _WIRE.items():
         message = file.message_type.add(name=name)
@@ -184,7 +206,8 @@ def _made() -> Any:
                 one.type = kind
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("remote_write.WriteRequest"))
+    found = [pool.FindMessageTypeByName(f"remote_write.{name}") for name in ("WriteRequest", "TimeSeries")]
+    return message_factory.GetMessageClass(found[0]), message_factory.GetMessageClass(found[1])
 
 
-_WriteRequest: Final = _made()
+_WriteRequest, _TimeSeries = _made()

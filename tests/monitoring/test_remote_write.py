@@ -351,7 +351,7 @@ def test_a_store_that_does_not_answer_is_503_so_that_the_sender_repeats(monkeypa
     raw = key()
 
     def hang(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if "staged_sample" in sql:
+        if "monitoring_sample" in sql:
             raise OperationalError("the server closed the connection unexpectedly")
         return execute(sql, params, many, context)
 

@@ -10,14 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitoring.sources import remote_write
-from monitoring.sources.remote_write import Malformed, TooLarge
+from monitoring.sources.remote_write import Malformed, TooLarge, Written
 from tests.monitoring.prometheus import block, request, series, stale_marker, varint
+
+
+def read(body: bytes) -> Written:
+    return remote_write.read(remote_write.unpack(body))
+
 
 NOW_MS = 1_795_321_908_555
 
 
 def test_samples_come_with_their_labels_and_milliseconds() -> None:
-    written = remote_write.read(request(series({"__name__": "up", "job": "shop"}, (NOW_MS, 1.5), (NOW_MS + 1000, 2.0))))
+    written = read(request(series({"__name__": "up", "job": "shop"}, (NOW_MS, 1.5), (NOW_MS + 1000, 2.0))))
     assert written.samples == [
         {"metric": "up", "value": 1.5, "time": 1_795_321_908.555, "labels": {"job": "shop"}},
         {"metric": "up", "value": 2.0, "time": 1_795_321_909.555, "labels": {"job": "shop"}},
@@ -26,20 +31,18 @@ def test_samples_come_with_their_labels_and_milliseconds() -> None:
 
 
 def test_what_proto3_leaves_out_is_zero() -> None:
-    assert remote_write.read(request(series({"__name__": "up"}, (0, 0.0)))).samples == [
+    assert read(request(series({"__name__": "up"}, (0, 0.0)))).samples == [
         {"metric": "up", "value": 0.0, "time": 0.0, "labels": {}}
     ]
 
 
 def test_an_empty_request_is_one() -> None:
-    written = remote_write.read(block(b""))
+    written = read(block(b""))
     assert (written.samples, written.wrong) == ([], [])
 
 
 def test_a_staleness_marker_ends_a_series_and_is_no_sample() -> None:
-    written = remote_write.read(
-        request(series({"__name__": "up", "job": "shop"}, (NOW_MS, 1.0), (NOW_MS + 1, stale_marker())))
-    )
+    written = read(request(series({"__name__": "up", "job": "shop"}, (NOW_MS, 1.0), (NOW_MS + 1, stale_marker()))))
     assert len(written.samples) == 1
     assert [(one.metric, one.labels, one.time) for one in written.ended] == [
         ("up", {"job": "shop"}, (NOW_MS + 1) / 1000)
@@ -48,13 +51,13 @@ def test_a_staleness_marker_ends_a_series_and_is_no_sample() -> None:
 
 
 def test_a_series_that_went_on_within_the_request_has_not_ended() -> None:
-    written = remote_write.read(request(series({"__name__": "up"}, (NOW_MS, stale_marker()), (NOW_MS + 1, 1.0))))
+    written = read(request(series({"__name__": "up"}, (NOW_MS, stale_marker()), (NOW_MS + 1, 1.0))))
     assert not written.ended
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.nan, math.inf, -math.inf])
 def test_other_values_that_are_no_numbers_are_counted_and_left_out(value: float) -> None:
-    written = remote_write.read(request(series({"__name__": "q"}, (NOW_MS, value), (NOW_MS, 1.0))))
+    written = read(request(series({"__name__": "q"}, (NOW_MS, value), (NOW_MS, 1.0))))
     assert (len(written.samples), written.skipped, len(written.ended)) == (1, 1, 0)
 
 
@@ -71,21 +74,21 @@ def test_other_values_that_are_no_numbers_are_counted_and_left_out(value: float)
 )
 def test_a_wrong_series_costs_only_itself(labels: list[tuple[str, str]], field: str) -> None:
     good = series({"__name__": "up"}, (NOW_MS, 1.0))
-    written = remote_write.read(request(good, series(labels, (NOW_MS, 1.0), (NOW_MS + 1, 1.0)), good))
+    written = read(request(good, series(labels, (NOW_MS, 1.0), (NOW_MS + 1, 1.0)), good))
     assert [(one.index, one.field, one.samples) for one in written.wrong] == [(1, field, 2)]
     assert written.series == [0, 2]
 
 
 def test_native_histograms_and_exemplars_are_counted() -> None:
     raw = series({"__name__": "up"}) + b"\x1a\x02\x08\x01" + b"\x22\x02\x08\x01" * 2
-    written = remote_write.read(request(raw))
+    written = read(request(raw))
     assert (written.exemplars, written.histograms, written.samples) == (1, 2, [])
 
 
 def test_metadata_alone_is_a_request() -> None:
     family = b"\x08\x01" + b"\x12\x03foo" + b"\x22\x04Help" + b"\x2a\x01s"
     unknown_type = b"\x08\xff\xff\xff\xff\x0f" + b"\x12\x03bar"
-    written = remote_write.read(block(b"".join(b"\x1a" + varint(len(one)) + one for one in (family, unknown_type))))
+    written = read(block(b"".join(b"\x1a" + varint(len(one)) + one for one in (family, unknown_type))))
     assert [(one.name, one.type, one.unit, one.help) for one in written.families] == [
         ("foo", "counter", "s", "Help"),
         ("bar", "unknown", "", ""),
@@ -95,11 +98,11 @@ def test_metadata_alone_is_a_request() -> None:
 # --- Bombs and forgeries ------------------------------------------------------------------------
 def test_a_claimed_size_beyond_the_limit_is_refused_unopened() -> None:
     with pytest.raises(TooLarge, match="4294967295"):
-        remote_write.read(varint(2**32 - 1) + b"\0" * 10)
+        read(varint(2**32 - 1) + b"\0" * 10)
     with pytest.raises(TooLarge, match=str(remote_write.MAX_DECODED + 1)):
-        remote_write.read(varint(remote_write.MAX_DECODED + 1))
+        read(varint(remote_write.MAX_DECODED + 1))
     with pytest.raises(TooLarge):
-        remote_write.read(b"\0" * (remote_write.MAX_COMPRESSED + 1))
+        read(b"\0" * (remote_write.MAX_COMPRESSED + 1))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +128,7 @@ def test_a_claimed_size_beyond_the_limit_is_refused_unopened() -> None:
 )
 def test_forged_and_truncated_bytes_are_malformed(body: bytes) -> None:
     with pytest.raises(Malformed):
-        remote_write.read(body)
+        read(body)
 
 
 @pytest.mark.parametrize(
@@ -142,13 +145,13 @@ def test_a_small_body_that_would_become_millions_of_objects_is_refused(raw: byte
     body = block(raw)
     assert len(body) < remote_write.MAX_COMPRESSED
     with pytest.raises(TooLarge):
-        remote_write.read(body)
+        read(body)
 
 
 def test_more_samples_than_are_taken_at_once_are_refused() -> None:
     many = series({"__name__": "up"}, *((NOW_MS + n, 1.0) for n in range(remote_write.MOST_SAMPLES + 1)))
     with pytest.raises(TooLarge, match="samples"):
-        remote_write.read(request(many))
+        read(request(many))
 
 
 @settings(deadline=None)
@@ -176,7 +179,7 @@ SOUND = series({"__name__": "http_requests_total", "job": "shop", "code": "200"}
 
 def read_or_refuse(body: bytes) -> Any:
     try:
-        return remote_write.read(body)
+        return read(body)
     except (Malformed, TooLarge):
         return None
 
@@ -191,7 +194,7 @@ def test_reading_is_fast() -> None:
     body = request(*rows)
     began = time.process_time()
     for _ in range(10):
-        assert len(remote_write.read(body).samples) == 500
+        assert len(read(body).samples) == 500
     print(f"\n500 series: {(time.process_time() - began) * 100:.1f} ms of CPU, {len(body)} bytes on the wire")
 
 

@@ -79,7 +79,7 @@ def test_20_a_bomb_is_refused_before_any_memory_is_taken_for_it(claimed: int) ->
     tracemalloc.start()
     try:
         with pytest.raises(TooLarge):
-            remote_write.read(body)
+            remote_write.read(remote_write.unpack(body))
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
