@@ -19,7 +19,7 @@ SOURCE = "browser"
 MOST = 100  # measurements in one report
 OLDEST = timedelta(hours=1)
 LONGEST_NAME = 100  # characters of a release, a flag, a variant
-FIELDS = frozenset({"service", "release", "flag", "variant", "touch", "measurements"})
+FIELDS = frozenset({"service", "release", "flag", "variant", "touch", "measurements", "errors"})
 MEASUREMENT_FIELDS = frozenset({"id", "page", "name", "value", "age"})
 
 
