@@ -4,6 +4,7 @@ from monitoring.actions import (
     alerts,
     cumulative,
     digest,
+    errors,
     escalations,
     events,
     exposures,
@@ -59,6 +60,11 @@ def keep_partitions() -> int:
 @jobs.sweep("monitoring.tidy_exposures", every=60.0)
 def tidy_exposures() -> int:
     return exposures.tidy() + events.forget_old()
+
+
+@jobs.sweep("monitoring.tidy_errors", every=60.0)
+def tidy_errors() -> int:
+    return errors.forget_old()
 
 
 @jobs.sweep("monitoring.digest", every=30.0)

@@ -1,7 +1,9 @@
 """What is kept of what users send along: never the attributes that are to be masked."""
 
 import hashlib
+import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -46,6 +48,39 @@ def pseudonym(unit: str, *, by: str, masked: frozenset[str]) -> str:
     if unit and is_masked(by, masked):
         return f"masked-{hashlib.sha256(f'{settings.SECRET_KEY}{unit}'.encode()).hexdigest()[:24]}"
     return unit
+
+
+_EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+_CREDENTIALS = re.compile(r"\b(Bearer|Basic)(\s+)[\w.~+/=-]{6,}", re.IGNORECASE)
+_LOGIN = re.compile(r"(?<=://)[^\s/@]{1,200}(?=@)")
+
+
+def mask_text(text: str, names: frozenset[str]) -> str:
+    """Text such as a message or a stack, without what stands after a masked name (`password=…`, `"token": "…"`).
+
+    Logins in URLs and credentials of HTTP go, too, and e-mail addresses where `email` is masked. What has no name
+    beside it cannot be known for a secret.
+    """
+    masked = _named(names).sub(_without_value, text) if names else text
+    masked = _CREDENTIALS.sub(rf"\1\2{MASKED}", _LOGIN.sub(MASKED, masked))
+    return _EMAIL.sub(MASKED, masked) if "email" in names else masked
+
+
+@lru_cache(maxsize=16)
+def _named(names: frozenset[str]) -> re.Pattern[str]:
+    """A masked name, also at the end of a longer one (`access_token`), and the value behind it."""
+    words = "|".join(re.escape(name).replace("_", "[_-]?") for name in sorted(names, key=len, reverse=True))
+    value = r"(?:(?:bearer|basic)\s+)?(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&)\]}\"']+)"
+    return re.compile(
+        rf"(?P<name>\b[\w.-]{{0,40}}?(?:{words}))(?P<between>[\"']?\s{{0,4}}(?:=>|[:=])\s{{0,4}})"
+        rf"(?![\"']?{re.escape(MASKED)})(?P<value>{value})",
+        re.IGNORECASE,
+    )
+
+
+def _without_value(found: re.Match[str]) -> str:
+    quote = found["value"][0] if found["value"][0] in "\"'" else ""
+    return f"{found['name']}{found['between']}{quote}{MASKED}{quote}"
 
 
 def _plain(name: str) -> str:

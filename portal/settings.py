@@ -218,6 +218,8 @@ SPECTACULAR_SETTINGS = {
         "StatusIncidentStatus": "monitoring.models.StatusIncident.Status",
         "StatusIncidentKind": "monitoring.models.StatusIncident.Kind",
         "SloKind": "monitoring.models.Slo.Kind",
+        "ErrorStatus": "monitoring.models.ErrorGroup.Status",
+        "ErrorSeverity": "monitoring.models.ErrorSeverity",
         "FeedbackKind": "feedback.models.Entry.Kind",
     },
 }
@@ -253,6 +255,7 @@ PORTAL_MAX_CONTEXTS = env.integer("PORTAL_MAX_CONTEXTS", 20_000, at_least=1)  # 
 # A unit that is shown a variant again within the window counts once.
 PORTAL_EXPOSURE_WINDOW_MINUTES = env.integer("PORTAL_EXPOSURE_WINDOW_MINUTES", 60, at_least=1)
 PORTAL_EXPOSURE_RETENTION_DAYS = env.integer("PORTAL_EXPOSURE_RETENTION_DAYS", 90, at_least=2)
+PORTAL_ERROR_RETENTION_DAYS = env.integer("PORTAL_ERROR_RETENTION_DAYS", 30, at_least=1)  # of single occurrences
 # Stale: not evaluated for so long, or one variant for everyone for so long.
 PORTAL_STALE_UNUSED_DAYS = env.integer("PORTAL_STALE_UNUSED_DAYS", 30, at_least=1)
 PORTAL_STALE_SETTLED_DAYS = env.integer("PORTAL_STALE_SETTLED_DAYS", 60, at_least=1)

@@ -46,7 +46,8 @@ def spec(definition: Definition, service: Service, environment: Environment) -> 
     """In the contract's words, for this place."""
     said = conditions.read(definition.condition, units={definition.metric: definition.unit})
     name = f"{definition.name} of {service} in {environment}"[:200]
-    return {**said, "name": name, "matchers": library.labels(service, environment), "runbook": definition.advice}
+    matchers = {**said["matchers"], **library.labels(service, environment)}
+    return {**said, "name": name, "matchers": matchers, "runbook": definition.advice}
 
 
 def _take(definition: Definition, service: Service, environment: Environment, *, by: Actor) -> Taken:

@@ -2,6 +2,7 @@
 
 from monitoring.admin import (
     alerts,
+    errors,
     escalation,
     events,
     incidents,
@@ -19,6 +20,7 @@ from monitoring.admin import (
 
 __all__ = [
     "alerts",
+    "errors",
     "escalation",
     "events",
     "incidents",

@@ -76,9 +76,15 @@ RESPONSES: dict[Any, Any] = {
 }
 
 
-def take(request: Request, name: str, record: Callable[[list[object]], Recorded]) -> Response:
-    """Record the batch that the body holds under `name`: 200, or 400 when any was rejected."""
-    outcome = rejections.noted(name, record(_listed(request.data, name)), by=request.user)  # type: ignore[arg-type]
+def take(request: Request, name: str, record: Callable[[list[object]], Recorded], *, single: bool = False) -> Response:
+    """Record the batch that the body holds under `name`: 200, or 400 when any was rejected.
+
+    `single`: a body without that name is a batch of one.
+    """
+    body: Any = request.data
+    if single and isinstance(body, dict) and body and name not in body:
+        body = {name: [body]}
+    outcome = rejections.noted(name, record(_listed(body, name)), by=request.user)  # type: ignore[arg-type]
     if not outcome.rejected:
         return Response(outcome.as_dict())
     total = outcome.accepted + outcome.duplicates + outcome.conflicts + outcome.rejected

@@ -8,6 +8,7 @@ from monitoring.api import (
     alerts,
     channels,
     definitions,
+    errors,
     escalation,
     events,
     incidents,
@@ -36,6 +37,12 @@ urlpatterns: list[URLPattern] = [
     path("samples/", samples.Samples.as_view({"get": "list", "post": "create"})),
     path("observations/", observations.Observations.as_view({"post": "create"})),
     path("events/", events.Events.as_view({"get": "list", "post": "create"})),
+    path("errors/", errors.Errors.as_view({"get": "list", "post": "create"})),
+    path("errors/<int:pk>/", errors.Errors.as_view({"get": "retrieve"})),
+    *(
+        path(f"errors/<int:pk>/{verb}/", errors.ErrorVerbs.as_view({"post": verb}))
+        for verb in ("resolve", "ignore", "reopen", "assign")
+    ),
     path("health-scores/", scores.HealthScores.as_view({"get": "list"})),
     path("rejections/", rejections.Rejections.as_view({"get": "list"})),
     path("thresholds/", thresholds.Thresholds.as_view({"get": "list", "post": "create"})),

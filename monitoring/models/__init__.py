@@ -2,6 +2,14 @@
 
 from monitoring.models.alerts import Alert
 from monitoring.models.cumulative import Standing
+from monitoring.models.errors import (
+    ErrorGroup,
+    ErrorHour,
+    ErrorOccurrence,
+    ErrorRelease,
+    ErrorSeverity,
+    ErrorUnit,
+)
 from monitoring.models.escalation import EscalationPolicy, Rota, RotaOverride
 from monitoring.models.events import Event, Exposure
 from monitoring.models.incidents import (
@@ -35,6 +43,12 @@ __all__ = [
     "CountedBatch",
     "DirtyBucket",
     "DueThreshold",
+    "ErrorGroup",
+    "ErrorHour",
+    "ErrorOccurrence",
+    "ErrorRelease",
+    "ErrorSeverity",
+    "ErrorUnit",
     "EscalationPolicy",
     "Event",
     "Exposure",

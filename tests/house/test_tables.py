@@ -16,6 +16,9 @@ OURS = ("portal", "rollouts", "monitoring", "feedback")
 WITHOUT_ADMIN = {
     "monitoring.Sample": "millions of rows: read by metric, in charts and by REST",
     "monitoring.Observation": "millions of rows: read by metric, in charts and by REST",
+    "monitoring.ErrorHour": "shown on the group's page",
+    "monitoring.ErrorRelease": "shown on the group's page",
+    "monitoring.ErrorUnit": "a digest to count by, nothing for people",
     "monitoring.Standing": "where each cumulative distribution stands, nothing for people",
     "monitoring.CountedBatch": "what each web process wrote last, nothing for people",
     "monitoring.ChannelThread": "where a living message is, nothing for people",

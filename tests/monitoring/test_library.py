@@ -26,7 +26,7 @@ WANTED = """
 response-time-p50 response-time-p95 response-time-p99 error-rate throughput uptime cpu memory disk queue-depth
 cache-hit-rate render-time satisfaction security-violations failed-logins bundle-size page-load web-vitals-lcp
 web-vitals-inp web-vitals-cls cost time-on-page click-rate task-completion support-tickets adoption conversion
-active-users-weekly active-users-monthly retention funnel
+active-users-weekly active-users-monthly retention funnel critical-errors
 """
 
 
