@@ -116,7 +116,7 @@
     }, () => again());
   };
   const fail = (type, message, stack, source) => {
-    if (errors++ < 20) queue.push({ at: perf.now(), id: `${last().id}-e${errors}`, page: last().page, type, message: bare(message, 500), stack: bare(stack, 3000), source: bare(source, 300) });
+    if (errors++ < 20) queue.push({ at: perf.now(), id: `${last().id}-e${errors}`, page: last().page, type: bare(type, 100), message: bare(message, 500), stack: bare(stack, 3000), source: bare(source, 300) });
   };
   safe(() => {
     begin(0);

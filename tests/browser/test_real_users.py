@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, connections, transaction
 from playwright.sync_api import Page
 
-from monitoring.models import Observation, Rejection
+from monitoring.models import ErrorGroup, ErrorOccurrence, Observation, Rejection
 from tests import make
 from tests.browser.chromium import Chromium, chromium
 from tests.browser.foreign import Site
@@ -196,6 +196,28 @@ def _hold(table: str, free: threading.Event) -> None:
         cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         free.wait(60)
     connections.close_all()
+
+
+def test_what_breaks_in_a_page_arrives_as_errors(site: Site, relay: Relay, browser: Chromium) -> None:
+    site.tag = 'data-release="1.4.0"'
+    page = browser.browser.new_context().new_page()  # where the browser may complain
+    page.goto(f"{site.url}/cart/1234")
+    for name in ("Throw", "Reject", "Image"):
+        page.get_by_role("button", name=name).click()
+    page.wait_for_timeout(500)
+    leave(page)
+    arrives(page, "reported_errors", release="1.4.0")
+    assert [one.status for one in relay.reports] == [204]
+    found = {one.type: one for one in asked(lambda: list(ErrorGroup.objects.all()))}
+    assert set(found) == {"TypeError", "RangeError", "ResourceError"}
+    assert "price" in found["TypeError"].message
+    # What stands behind a question mark may be anybody's secret.
+    assert found["RangeError"].message == "not at /cart"
+    assert (found["ResourceError"].message, found["ResourceError"].severity) == ("img not loaded", "warning")
+    kept_ = {one.group.type: one for one in asked(lambda: list(ErrorOccurrence.objects.select_related("group")))}
+    assert "own.js" in kept_["TypeError"].stack
+    assert kept_["ResourceError"].url == f"{site.url}/missing.png"
+    assert {one.labels["page"] for one in kept_.values()} == {"/cart/:id"}
 
 
 def test_a_page_of_another_origin_is_refused(site: Site, browser: Chromium) -> None:
