@@ -241,6 +241,7 @@ PORTAL_BROWSER_RATE = env.integer("PORTAL_BROWSER_RATE", 20, at_least=1)  # brow
 PORTAL_BROWSER_KEY_RATE = env.integer("PORTAL_BROWSER_KEY_RATE", 500, at_least=1)  # and those with one key
 PORTAL_BROWSER_PAGES = env.integer("PORTAL_BROWSER_PAGES", 100, at_least=1)  # pages told apart of one service
 PORTAL_BROWSER_SERIES = env.integer("PORTAL_BROWSER_SERIES", 2000, at_least=1)  # sets of labels of one service
+PORTAL_BROWSER_ERROR_GROUPS = env.integer("PORTAL_BROWSER_ERROR_GROUPS", 200, at_least=1)  # new ones a day
 PORTAL_MAX_IN_FLIGHT = env.integer("PORTAL_MAX_IN_FLIGHT", 64, at_least=1)  # Django requests in each web process
 PORTAL_REQUEST_TIMEOUT = env.integer("PORTAL_REQUEST_TIMEOUT", 10, at_least=1)  # seconds until 503
 PORTAL_FUNNELS = env.funnels("PORTAL_FUNNELS")  # events by the funnel's name, in their order

@@ -2,24 +2,34 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
+
 from monitoring import routes, vitals
-from monitoring.actions import capping, incoming, observations, rejections
+from monitoring.actions import capping, errors, incoming, observations, rejections
 from monitoring.actions.batches import Fault, Recorded
-from monitoring.models import Metric
+from monitoring.actions.error_reports import Reader
+from monitoring.models import ErrorGroup, ErrorSeverity, Metric
 from portal import jobs, permissions
 from portal.audit import Automaton
 from portal.errors import Forbidden, Invalid
 from portal.models import ApiKey, Environment, Service
 
 SOURCE = "browser"
+BY = Automaton("browsers")
 MOST = 100  # measurements in one report
+MOST_ERRORS = 20
+NOT_LOADED = "ResourceError"  # as the script calls a picture, a script or a style that did not come
+BEYOND = "Other errors of browsers"
+DAY = timedelta(days=1)
 OLDEST = timedelta(hours=1)
 LONGEST_NAME = 100  # characters of a release, a flag, a variant
-FIELDS = frozenset({"service", "release", "flag", "variant", "touch", "measurements"})
+FIELDS = frozenset({"service", "release", "flag", "variant", "touch", "measurements", "errors"})
+ERROR_FIELDS = frozenset({"id", "page", "type", "message", "stack", "source", "age"})
 MEASUREMENT_FIELDS = frozenset({"id", "page", "name", "value", "age"})
 
 
@@ -51,9 +61,9 @@ class Report:
 def take(report: Mapping[str, Any], *, browser: str, device: str, by: ApiKey, now: datetime | None = None) -> Recorded:
     """Keep all that is good of a report; name what is not. The same report again changes nothing.
 
-    {"service"?,"release"?,"flag"?,"variant"?,"measurements":[{"id","page","name","value","age"?}]}: names as in
-    `vitals.MEASURED`, values in seconds (of cls its own number), age in seconds. Raises Invalid and Forbidden where
-    nothing of it can be placed.
+    {"service"?,"release"?,"flag"?,"variant"?,"measurements":[{"id","page","name","value","age"?}],
+    "errors":[{"id","page","type","message"?,"stack"?,"source"?,"age"?}]}: names as in `vitals.MEASURED`, values in
+    seconds (of cls its own number), age in seconds. Raises Invalid and Forbidden where nothing of it can be placed.
     """
     permissions.require_scope(by, ApiKey.Scope.BROWSER)
     environment = _environment(by)
@@ -62,8 +72,10 @@ def take(report: Mapping[str, Any], *, browser: str, device: str, by: ApiKey, no
     read = Report(service, environment, shared | _arm(report), now or jobs.database_now())
     for name in sorted(str(one) for one in report.keys() - FIELDS):
         read.faults.append(Fault(-1, name[:100].encode("ascii", "backslashreplace").decode(), "unknown field"))
-    outcome = _measured(report.get("measurements"), read)
-    outcome.errors = sorted([*read.faults, *outcome.errors], key=lambda fault: fault.index)
+    outcome, failed = _measured(_listed(report, "measurements"), read), _failed(_listed(report, "errors"), read)
+    outcome.accepted += failed.accepted
+    outcome.duplicates += failed.duplicates
+    outcome.errors = sorted([*read.faults, *outcome.errors, *failed.errors], key=lambda fault: fault.index)
     outcome.rejected = len(outcome.errors)
     return rejections.noted(SOURCE, outcome, by=by)
 
@@ -104,11 +116,16 @@ def _arm(report: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _measured(given: object, report: Report) -> Recorded:
+def _listed(report: Mapping[str, Any], name: str) -> list[object]:
+    given = report.get(name)
     if given is None:
-        return Recorded()
+        return []
     if not isinstance(given, list):
-        raise Invalid.of("measurements", "must be a list")
+        raise Invalid.of(name, "must be a list")
+    return given
+
+
+def _measured(given: list[object], report: Report) -> Recorded:
     if len(given) > MOST:
         report.faults += [Fault(n, "", f"at most {MOST} measurements in one report") for n in range(MOST, len(given))]
     batch, places = [], []
@@ -121,7 +138,7 @@ def _measured(given: object, report: Report) -> Recorded:
     if not batch:
         return Recorded()
     _describe()
-    outcome = observations.record(batch, by=Automaton("browsers"), now=report.now)
+    outcome = observations.record(batch, by=BY, now=report.now)
     # Told twice it has another age by its way through the network: one page view has each of them once, the first.
     outcome.duplicates += outcome.conflicts
     outcome.conflicts = 0
@@ -143,6 +160,65 @@ def _observation(raw: object, report: Report) -> dict[str, Any]:
     key = incoming.key(raw.get("id"))
     labels = report.labels_of(raw.get("page"))
     return {"metric": vital.metric, "key": key, "value": value, "time": report.at(raw.get("age")), "labels": labels}
+
+
+# --- What broke -----------------------------------------------------------------------------------
+def _failed(given: list[object], report: Report) -> Recorded:
+    if len(given) > MOST_ERRORS:
+        report.faults += [
+            Fault(n, "errors", f"at most {MOST_ERRORS} in one report") for n in range(MOST_ERRORS, len(given))
+        ]
+    batch, places = [], []
+    for place, raw in enumerate(given[:MOST_ERRORS]):
+        try:
+            batch.append(_error(raw, report))
+            places.append(place)
+        except incoming.Wrong as wrong:
+            report.faults.append(Fault(place, f"errors.{wrong.field}", wrong.message))
+    if not batch:
+        return Recorded()
+    outcome = errors.record(_bounded(batch, report), by=BY, now=report.now)
+    outcome.errors = [Fault(places[one.index], f"errors.{one.field}", one.message) for one in outcome.errors]
+    return outcome
+
+
+def _error(raw: object, report: Report) -> dict[str, Any]:
+    """In the terms of `errors.record`, which checks the texts."""
+    if not isinstance(raw, dict):
+        raise incoming.Wrong("", "must be an object")
+    incoming.no_others(raw, ERROR_FIELDS)
+    labels = report.labels_of(raw.get("page"))
+    kind = raw.get("type")
+    return {
+        "type": kind,
+        "message": raw.get("message"),
+        "stack": raw.get("stack"),
+        "url": raw.get("source"),
+        # A picture that is missing stops nobody.
+        "severity": ErrorSeverity.WARNING if kind == NOT_LOADED else ErrorSeverity.ERROR,
+        "service": report.service.key,
+        "environment": report.environment.key,
+        "release": labels.get("release"),
+        "time": report.at(raw.get("age")),
+        "key": incoming.key(raw.get("id")),
+        "labels": {name: labels[name] for name in ("page", "browser", "device", "flag", "variant") if name in labels},
+    }
+
+
+def _bounded(batch: list[dict[str, Any]], report: Report) -> list[dict[str, Any]]:
+    """Errors that strangers make up would be groups without end: so many new ones a day, and one for the rest."""
+    of_here = ErrorGroup.objects.filter(service=report.service, environment=report.environment)
+    if of_here.filter(first_seen__gt=report.now - DAY).count() + len(batch) <= settings.PORTAL_BROWSER_ERROR_GROUPS:
+        return batch
+    reader, prints = Reader(BY, report.now), {}
+    for place, one in enumerate(batch):
+        with suppress(incoming.Wrong):  # named when it is recorded
+            prints[place] = reader.read(place, one).grouped.fingerprint
+    known = set(of_here.filter(fingerprint__in=prints.values()).values_list("fingerprint", flat=True))
+    return [
+        one | {"type": BEYOND, "fingerprint": [BEYOND]} if place in prints and prints[place] not in known else one
+        for place, one in enumerate(batch)
+    ]
 
 
 def _describe() -> None:

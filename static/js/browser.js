@@ -101,7 +101,7 @@
     const now = perf.now();
     if (!queue.length || (now < wait && !leaves)) return;
     const batch = queue.splice(0, MOST), { service, release, flag, variant } = set;
-    const some = (kind) => batch.filter((one) => !one.kind === kind).map(({ at, ...one }) => ({ ...one, age: (now - at) / 1000 }));
+    const some = (figures) => batch.filter((one) => !one.type === figures).map(({ at, ...one }) => ({ ...one, age: (now - at) / 1000 }));
     const body = JSON.stringify({ service, release, flag, variant, touch: nav.maxTouchPoints, measurements: some(true), errors: some(false) });
     // It may come twice: the portal knows each by its id.
     const again = (seconds) => {
@@ -115,19 +115,16 @@
       else failures = 0;
     }, () => again());
   };
-  const fail = (kind, message, stack, source) => {
-    const told = { kind, message: bare(message, 500), stack: bare(stack, 3000), source: bare(source, 300) };
-    const same = queue.find((one) => one.kind === kind && one.message === told.message && one.stack === told.stack);
-    if (same) same.count++;
-    else if (errors++ < 20) queue.push({ at: perf.now(), id: `${last().id}-e${errors}`, page: last().page, count: 1, ...told });
+  const fail = (type, message, stack, source) => {
+    if (errors++ < 20) queue.push({ at: perf.now(), id: `${last().id}-e${errors}`, page: last().page, type: bare(type, 100), message: bare(message, 500), stack: bare(stack, 3000), source: bare(source, 300) });
   };
   safe(() => {
     begin(0);
     on("error", ({ target, message, error, filename, lineno, colno }) => {
-      if (target instanceof Element) fail("resource", `${target.localName} not loaded`, "", target.src || target.href);
-      else fail("error", message, error?.stack, `${filename}:${lineno}:${colno}`);
+      if (target instanceof Element) fail("ResourceError", `${target.localName} not loaded`, "", target.src || target.href);
+      else fail(error?.name || "Error", error?.message ?? message, error?.stack, `${filename}:${lineno}:${colno}`);
     });
-    on("unhandledrejection", ({ reason }) => fail("rejection", reason?.message ?? reason, reason?.stack));
+    on("unhandledrejection", ({ reason }) => fail(reason?.name || "UnhandledRejection", reason?.message ?? reason, reason?.stack));
     on("visibilitychange", () => doc.visibilityState === "hidden" && leave(), doc);
     on("pagehide", leave);
     on("pageshow", ({ persisted }) => persisted && begin());

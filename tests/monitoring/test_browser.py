@@ -16,7 +16,7 @@ from pytest_django.fixtures import Settings
 from monitoring import vitals
 from monitoring.actions import capping
 from monitoring.api import browser as door
-from monitoring.models import Metric, Observation, Rejection, Sample, Series
+from monitoring.models import ErrorGroup, ErrorOccurrence, Metric, Observation, Rejection, Sample, Series
 from monitoring.queries.windows import Window, aggregates
 from portal import jobs, keys
 from portal.models import ApiKey
@@ -244,6 +244,7 @@ def test_a_newer_scripts_unknown_field_costs_nothing_else(key: str) -> None:
         (b'{"measurements":[{"value":NaN}]}', 400, "not JSON"),
         (b"[]", 400, "must be a JSON object"),
         (b'{"measurements":{}}', 400, "measurements: must be a list"),
+        (b'{"errors":"boom"}', 400, "errors: must be a list"),
         (b'{"service":"nowhere"}', 400, "no service named 'nowhere'"),
         (b'{"service":7}', 400, "service: must be a service's key"),
         (b'{"service":"a\\u0000b"}', 400, "service: must be a service's key"),
@@ -277,6 +278,69 @@ def test_a_form_is_no_report(key: str, kind: str) -> None:
 def test_a_packed_report_is_refused_unread(key: str) -> None:
     bomb = gzip.compress(b" " * 10_000_000)
     assert send(key, bomb, **{"Content-Encoding": "gzip"}).status_code == 415
+
+
+# --- What broke -----------------------------------------------------------------------------------
+def failure(id_: str = "v1-e1", **fields: Any) -> dict[str, Any]:
+    stack = "TypeError: no price\n    at pay (https://shop.example.com/cart.js:12:7)"
+    told = {"id": id_, "page": "/cart/1234", "type": "TypeError", "message": "no price", "stack": stack}
+    return {**told, "source": "https://shop.example.com/cart.js:12:7", **fields}
+
+
+def test_an_error_is_kept_in_its_group_with_page_browser_and_release(key: str) -> None:
+    sent = {"release": "1.4.0", "flag": "new", "variant": "on", "errors": [failure(age=30), failure("v1-e2")]}
+    for _ in range(2):
+        assert send(key, sent).status_code == 204
+    group = ErrorGroup.objects.get()
+    assert (group.type, group.message, group.severity, group.count) == ("TypeError", "no price", "error", 2)
+    assert (group.service.key, group.environment.key, group.first_release) == ("shop", "staging", "1.4.0")
+    one = ErrorOccurrence.objects.earliest("time")
+    assert one.url == "https://shop.example.com/cart.js:12:7"
+    assert one.labels == {
+        "page": "/cart/:id", "browser": "chrome", "device": "desktop", "flag": "new", "variant": "on"
+    }  # fmt: skip
+    assert timedelta(seconds=29) < ErrorOccurrence.objects.latest("time").time - one.time < timedelta(seconds=32)
+    window = Window("reported_errors", "sum", 300, {"service": "shop", "release": "1.4.0"})
+    assert aggregates([window], now=jobs.database_now())[0][0].value == 2
+
+
+def test_what_did_not_load_is_a_warning(key: str) -> None:
+    lost = failure(type="ResourceError", message="img not loaded", stack="")
+    assert send(key, {"errors": [lost]}).status_code == 204
+    assert ErrorGroup.objects.get().severity == "warning"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        (failure(id=None), "errors.key"),
+        (failure(page=None), "errors.page"),
+        (failure(type=None), "errors.type"),
+        (failure(type=7), "errors.type"),
+        (failure(type="x" * 201), "errors.type"),
+        (failure(message={}), "errors.message"),
+        (failure(hue=1), "errors.hue"),
+        ("boom", "errors."),
+    ],
+)
+def test_a_wrong_error_is_named_and_the_rest_kept(key: str, wrong: Any, field: str) -> None:
+    answer = send(key, report(figure(), errors=[wrong, failure("good")]))
+    assert (answer.status_code, answer.json()["accepted"]) == (400, 2)
+    assert [(one["index"], one["field"]) for one in answer.json()["errors"]] == [(0, field)]
+
+
+def test_errors_beyond_twenty_in_one_report_are_rejected(key: str) -> None:
+    answer = send(key, {"errors": [failure(f"e{n}") for n in range(23)]})
+    assert (answer.json()["accepted"], answer.json()["rejected"]) == (20, 3)
+
+
+def test_errors_that_strangers_make_up_become_one_group_in_the_end(key: str, settings: Settings) -> None:
+    settings.PORTAL_BROWSER_ERROR_GROUPS = 3
+    names = ["Alpha", "Beta", "Gamma", "Delta", "Epsilon", "Alpha"]
+    for place, name in enumerate(names):
+        assert send(key, {"errors": [failure(f"e{place}", type=name, stack="")]}).status_code == 204
+    counts = dict(ErrorGroup.objects.values_list("type", "count"))
+    assert counts == {"Alpha": 2, "Beta": 1, "Gamma": 1, "Other errors of browsers": 2}
 
 
 # --- Names of strangers ---------------------------------------------------------------------------

@@ -24,14 +24,14 @@ def viewer() -> Client:
     with TestCase.captureOnCommitCallbacks(execute=True):
         for pod, factor in (("a", 1.0), ("b", 3.0)):
             for ago in (60, 120, 180):
-                make.measured("load", factor * ago, ago=ago, **LABELS, pod=pod)
+                make.measured("load", factor * ago, ago=ago, **LABELS, pod=pod)  # type: ignore[arg-type]
     return seats.seat(make.person("vic", "viewer"))
 
 
 def shown(client: Client, **asked: Any) -> dict[str, Any]:
     answer = client.get(PAGE, asked)
     assert answer.status_code == 200
-    return dict(answer.context)  # type: ignore[arg-type]
+    return dict(answer.context)
 
 
 def test_the_list_says_what_is_measured(viewer: Client) -> None:
