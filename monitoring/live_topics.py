@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from monitoring.models import Alert, Incident, MetricSource, Silence, Slo, Threshold
+from monitoring.models import Alert, Capacity, Incident, MetricSource, ScalingPolicy, Silence, Slo, Threshold
 from monitoring.views import source_charts
 from portal import live, permissions
 from portal.models import User
@@ -34,6 +34,14 @@ def _may_slo(person: User, what: str | None) -> bool:
     return _one(Slo.objects.all(), person, what)
 
 
+def _may_capacity(person: User, what: str | None) -> bool:
+    return _one(Capacity.objects.all(), person, what)
+
+
+def _may_scaling(person: User, what: str | None) -> bool:
+    return _one(ScalingPolicy.objects.all(), person, what)
+
+
 def _may_outbox(person: User, what: str | None) -> bool:
     return permissions.can(person, "configure", environment=permissions.ANY, service=permissions.ANY)
 
@@ -59,6 +67,8 @@ live.topic("thresholds", may=_may_threshold)
 live.topic("silences", may=_may_silence)
 live.topic("rotas", may=_may_rota)
 live.topic("slos", may=_may_slo)
+live.topic("capacities", may=_may_capacity)
+live.topic("scaling", may=_may_scaling)
 live.topic("outbox", may=_may_outbox)
 live.topic("sources", may=_may_source)
 live.chart("source", may=_may_source, frame=_source_frame)

@@ -2,6 +2,7 @@
 
 from monitoring.actions import (
     alerts,
+    capacities,
     cumulative,
     digest,
     escalations,
@@ -18,6 +19,7 @@ from monitoring.actions import (
     reported,
     responses,
     rollups,
+    scaling,
     slos,
     statuspage,
 )
@@ -89,6 +91,16 @@ def escalate() -> int:
 @jobs.sweep("monitoring.keep_budgets", every=30.0)
 def keep_budgets() -> int:
     return slos.keep_budgets()
+
+
+@jobs.sweep("monitoring.keep_capacities", every=60.0)
+def keep_capacities() -> int:
+    return capacities.keep()
+
+
+@jobs.sweep("monitoring.scale", every=5.0)
+def scale() -> int:
+    return scaling.run()
 
 
 @jobs.sweep("monitoring.remind_post_mortems", every=60.0)

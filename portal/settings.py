@@ -220,6 +220,12 @@ SPECTACULAR_SETTINGS = {
         "StatusIncidentStatus": "monitoring.models.StatusIncident.Status",
         "StatusIncidentKind": "monitoring.models.StatusIncident.Kind",
         "SloKind": "monitoring.models.Slo.Kind",
+        "CapacityKind": "monitoring.models.Capacity.Kind",
+        "CapacityState": "monitoring.models.Capacity.State",
+        "ScalingMode": "monitoring.models.ScalingPolicy.Mode",
+        "ScalingStatus": "monitoring.models.ScalingDecision.Status",
+        "ScalingWay": "monitoring.models.ScalingDecision.Way",
+        "ScalingUrgency": "monitoring.models.ScalingDecision.Urgency",
         "FeedbackKind": "feedback.models.Entry.Kind",
     },
 }

@@ -2,6 +2,7 @@
 
 from monitoring.admin import (
     alerts,
+    capacities,
     escalation,
     events,
     incidents,
@@ -10,6 +11,7 @@ from monitoring.admin import (
     postmortems,
     rejections,
     reported,
+    scaling,
     silences,
     slos,
     sources,
@@ -19,6 +21,7 @@ from monitoring.admin import (
 
 __all__ = [
     "alerts",
+    "capacities",
     "escalation",
     "events",
     "incidents",
@@ -27,6 +30,7 @@ __all__ = [
     "postmortems",
     "rejections",
     "reported",
+    "scaling",
     "silences",
     "slos",
     "sources",
