@@ -162,13 +162,20 @@ class Total:
     high: float
 
 
-def total(spent: float, found: Forecast) -> Total:
-    """The intervals of the steps are added up as if all erred together: wide rather than narrow."""
+def total(spent: float, found: Forecast, *, since: datetime, until: datetime, step: float) -> Total:
+    """With what the steps bring between `since` and `until`, in proportion where one lies in it partly.
+
+    The intervals of the steps are added up as if all erred together: wide rather than narrow. `step`: in seconds.
+    """
+    shares = []
+    for one in found.steps:
+        inside = min(one.at + timedelta(seconds=step), until) - max(one.at, since)
+        shares.append((max(inside.total_seconds(), 0.0) / step, one))
     return Total(
         spent,
-        spent + math.fsum(one.value for one in found.steps),
-        spent + math.fsum(one.low for one in found.steps),
-        spent + math.fsum(one.high for one in found.steps),
+        spent + math.fsum(share * one.value for share, one in shares),
+        spent + math.fsum(share * one.low for share, one in shares),
+        spent + math.fsum(share * one.high for share, one in shares),
     )
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from monitoring.models import Alert, Incident, MetricSource, Silence, Slo, Threshold, Watchdog
+from monitoring.models import Alert, Capacity, Incident, MetricSource, ScalingPolicy, Silence, Slo, Threshold, Watchdog
 from monitoring.views import source_charts
 from portal import live, permissions
 from portal.models import User
@@ -32,6 +32,14 @@ def _may_rota(person: User, what: str | None) -> bool:
 
 def _may_slo(person: User, what: str | None) -> bool:
     return _one(Slo.objects.all(), person, what)
+
+
+def _may_capacity(person: User, what: str | None) -> bool:
+    return _one(Capacity.objects.all(), person, what)
+
+
+def _may_scaling(person: User, what: str | None) -> bool:
+    return _one(ScalingPolicy.objects.all(), person, what)
 
 
 def _may_outbox(person: User, what: str | None) -> bool:
@@ -63,6 +71,8 @@ live.topic("thresholds", may=_may_threshold)
 live.topic("silences", may=_may_silence)
 live.topic("rotas", may=_may_rota)
 live.topic("slos", may=_may_slo)
+live.topic("capacities", may=_may_capacity)
+live.topic("scaling", may=_may_scaling)
 live.topic("outbox", may=_may_outbox)
 live.topic("sources", may=_may_source)
 live.topic("watchdogs", may=_may_watchdog)

@@ -2,6 +2,7 @@
 
 from monitoring.actions import (
     alerts,
+    capacities,
     cumulative,
     digest,
     errors,
@@ -19,6 +20,7 @@ from monitoring.actions import (
     reported,
     responses,
     rollups,
+    scaling,
     slos,
     statuspage,
     watchdogs,
@@ -96,6 +98,16 @@ def escalate() -> int:
 @jobs.sweep("monitoring.keep_budgets", every=30.0)
 def keep_budgets() -> int:
     return slos.keep_budgets()
+
+
+@jobs.sweep("monitoring.keep_capacities", every=60.0)
+def keep_capacities() -> int:
+    return capacities.keep()
+
+
+@jobs.sweep("monitoring.scale", every=5.0)
+def scale() -> int:
+    return scaling.run()
 
 
 @jobs.sweep("monitoring.remind_post_mortems", every=60.0)

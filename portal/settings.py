@@ -225,6 +225,12 @@ SPECTACULAR_SETTINGS = {
         "SloKind": "monitoring.models.Slo.Kind",
         "ErrorStatus": "monitoring.models.ErrorGroup.Status",
         "ErrorSeverity": "monitoring.models.ErrorSeverity",
+        "CapacityKind": "monitoring.models.Capacity.Kind",
+        "CapacityState": "monitoring.models.Capacity.State",
+        "ScalingMode": "monitoring.models.ScalingPolicy.Mode",
+        "ScalingStatus": "monitoring.models.ScalingDecision.Status",
+        "ScalingWay": "monitoring.models.ScalingDecision.Way",
+        "ScalingUrgency": "monitoring.models.ScalingDecision.Urgency",
         "FeedbackKind": "feedback.models.Entry.Kind",
     },
 }

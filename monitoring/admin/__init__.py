@@ -2,6 +2,7 @@
 
 from monitoring.admin import (
     alerts,
+    capacities,
     coverage,
     errors,
     escalation,
@@ -12,6 +13,7 @@ from monitoring.admin import (
     postmortems,
     rejections,
     reported,
+    scaling,
     silences,
     slos,
     sources,
@@ -24,6 +26,7 @@ __all__ = [
     "alerts",
     "coverage",
     "errors",
+    "capacities",
     "escalation",
     "events",
     "incidents",
@@ -32,6 +35,7 @@ __all__ = [
     "postmortems",
     "rejections",
     "reported",
+    "scaling",
     "silences",
     "slos",
     "sources",

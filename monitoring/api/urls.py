@@ -6,6 +6,7 @@ from django.urls import URLPattern, path
 
 from monitoring.api import (
     alerts,
+    capacities,
     channels,
     coverage,
     definitions,
@@ -21,6 +22,7 @@ from monitoring.api import (
     preferences,
     rejections,
     samples,
+    scaling,
     scores,
     silences,
     slos,
@@ -53,6 +55,21 @@ urlpatterns: list[URLPattern] = [
     path("coverage/waivers/<int:pk>/", coverage.Waivers.as_view({"delete": "destroy"})),
     path("trends/", trends.Trends.as_view({"get": "list"})),
     path("forecasts/", forecasts.Forecasts.as_view()),
+    path("capacities/", capacities.Capacities.as_view({"get": "list", "post": "create"})),
+    path(
+        "capacities/<str:key>/",
+        capacities.Capacities.as_view({"get": "retrieve", "patch": "change", "delete": "destroy"}),
+    ),
+    path("capacities/<str:key>/outlook/", capacities.Capacities.as_view({"get": "outlook"})),
+    path("scaling-policies/", scaling.ScalingPolicies.as_view({"get": "list", "post": "create"})),
+    path(
+        "scaling-policies/<str:key>/",
+        scaling.ScalingPolicies.as_view({"get": "retrieve", "patch": "change", "delete": "destroy"}),
+    ),
+    path("scaling-decisions/", scaling.ScalingDecisions.as_view({"get": "list"})),
+    path("scaling-decisions/<int:pk>/", scaling.ScalingDecisions.as_view({"get": "retrieve"})),
+    path("scaling-decisions/<int:pk>/accept/", scaling.ScalingDecisions.as_view({"post": "accept"})),
+    path("scaling-decisions/<int:pk>/decline/", scaling.ScalingDecisions.as_view({"post": "decline"})),
     path("rejections/", rejections.Rejections.as_view({"get": "list"})),
     path("thresholds/", thresholds.Thresholds.as_view({"get": "list", "post": "create"})),
     path("thresholds/<int:pk>/", thresholds.Thresholds.as_view(CHANGING)),

@@ -1,6 +1,7 @@
 """The tables of monitoring, a module for each noun."""
 
 from monitoring.models.alerts import Alert
+from monitoring.models.capacities import Capacity
 from monitoring.models.coverage import CoverageWaiver
 from monitoring.models.cumulative import Standing
 from monitoring.models.errors import (
@@ -28,6 +29,7 @@ from monitoring.models.postmortems import ActionItem, PostMortem, PostMortemVers
 from monitoring.models.preferences import NotificationPreference
 from monitoring.models.rejections import Rejection
 from monitoring.models.reported import ReportedAlert
+from monitoring.models.scaling import ScalingDecision, ScalingPolicy
 from monitoring.models.silences import InhibitionRule, MaintenanceWindow, Silence
 from monitoring.models.slos import Slo
 from monitoring.models.sources import MetricSource
@@ -40,6 +42,7 @@ __all__ = [
     "ActionItem",
     "Alert",
     "AlertState",
+    "Capacity",
     "Channel",
     "ChannelThread",
     "CountedBatch",
@@ -76,6 +79,8 @@ __all__ = [
     "Rota",
     "RotaOverride",
     "Sample",
+    "ScalingDecision",
+    "ScalingPolicy",
     "Series",
     "Severity",
     "Silence",

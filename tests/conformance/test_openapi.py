@@ -95,6 +95,7 @@ def test_every_operation_answers_as_documented(portal: Journey, walk: Walk, refu
     _silences(walk)
     _escalation(walk)
     _slos(walk)
+    _advice(walk)
     _library(walk)
     _sources(walk)
     _watchdogs(walk)
@@ -240,6 +241,28 @@ def _slos(walk: Walk) -> None:
     walk("GET", "slos/{key}/budget/", key="availability")
     walk("POST", "slos/", slo | {"key": "gone"})
     walk("DELETE", "slos/{key}/", key="gone")
+
+
+def _advice(walk: Walk) -> None:
+    disk = {"key": "disk", "name": "disk", "metric": "depth", "limit": 100, "matchers": {"service": "shop"}}
+    walk("POST", "capacities/", disk)
+    walk("GET", "capacities/", kind="capacity")
+    walk("GET", "capacities/{key}/", key="disk")
+    walk("PATCH", "capacities/{key}/", {"limit": 200}, key="disk")
+    walk("GET", "capacities/{key}/outlook/", key="disk")
+    walk("DELETE", "capacities/{key}/", key="disk")
+    policy = {"key": "shop", "name": "shop", "service": "shop", "environment": "staging", "metric": "depth"}
+    walk("POST", "scaling-policies/", {**policy, "target": 0.1, "instances": 2, "up_cool_down": 0, "window": 3600})
+    walk("GET", "scaling-policies/")
+    walk("GET", "scaling-policies/{key}/", key="shop")
+    until(lambda: walk("GET", "scaling-decisions/", status="advised")["count"], within=30)
+    decided = walk("GET", "scaling-decisions/", status="advised")["results"][0]["id"]
+    walk("GET", "scaling-decisions/{id}/", id=decided)
+    walk("POST", "scaling-decisions/{id}/decline/", {"because": "tried"}, id=decided)
+    walk("PATCH", "scaling-policies/{key}/", {"maximum": 20, "interval": 10}, key="shop")
+    until(lambda: walk("GET", "scaling-decisions/", status="advised")["count"], within=30)
+    walk("POST", "scaling-decisions/{id}/accept/", {}, id=walk("GET", "scaling-decisions/")["results"][0]["id"])
+    walk("DELETE", "scaling-policies/{key}/", key="shop")
 
 
 def _library(walk: Walk) -> None:

@@ -20,7 +20,7 @@ CONTRACTS: dict[str, dict[str, Any]] = {
 # What DESIGN calls pure, wherever it comes to be.
 PURE = {
     "rollouts": ("engine", "progress", "statistics"),
-    "monitoring": ("judging", "forecasting", "trends", "scaling", "savings", "histogram"),
+    "monitoring": ("judging", "forecasting", "trends", "limits", "scaling", "savings", "histogram"),
     "feedback": ("sentiment", "priority", "themes", "pii"),
 }
 

@@ -136,7 +136,8 @@ def test_a_level_that_only_the_bound_reaches_may_never_be() -> None:
 
 def test_a_total_is_what_is_spent_and_what_is_to_come() -> None:
     made = _ahead([10.0] * 20, 10, step=DAY, least=0)
-    found = total(200, made)
+    since, until = MONDAY + 20.5 * DAY, MONDAY + 30 * DAY
+    found = total(205, made, since=since, until=until, step=86_400)
     assert found.value == pytest.approx(300)
     assert found.low <= found.value <= found.high
     falling = _ahead([100.0 - 5 * n for n in range(20)], 20, step=DAY, least=0)

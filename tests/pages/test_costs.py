@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from monitoring.actions import incidents
-from monitoring.models import MetricSource, PostMortem, Slo, Threshold
+from monitoring.models import Capacity, MetricSource, PostMortem, Slo, Threshold
 from portal.models import Environment
 from rollouts.actions import runs
 from rollouts.models import Segment
@@ -68,6 +68,9 @@ MOST = {
     "slo": 18,
     "advice": 16,
     "advice-metric": 16,
+    "capacities": 12,
+    "capacity": 18,
+    "scaling": 12,
     "channels": 9,
     "dead-letters": 8,
     "sources": 9,
@@ -136,6 +139,9 @@ def _addresses(made: World) -> dict[str, str]:
         "slo": reverse("slo", args=[Slo.objects.order_by("pk")[0].key]),
         "advice": reverse("advice"),
         "advice-metric": reverse("advice-metric", args=[latency.metric]),
+        "capacities": reverse("capacities"),
+        "capacity": reverse("capacity", args=[Capacity.objects.order_by("pk")[0].key]),
+        "scaling": reverse("scaling") + "?show=all",
         "my-notifications": reverse("my-notifications"),
         "incident-figures": reverse("incident-figures"),
         "post-mortem": reverse("post-mortem", args=[PostMortem.objects.order_by("pk")[0].incident_id]),

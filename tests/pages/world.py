@@ -12,6 +12,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from feedback.actions import entries
 from monitoring.actions import (
     action_items,
+    capacities,
     coverage,
     definitions,
     escalation_policies,
@@ -24,6 +25,8 @@ from monitoring.actions import (
     rejections,
     reported,
     rotas,
+    scaling,
+    scaling_policies,
     silences,
     slos,
     sources,
@@ -160,6 +163,11 @@ class World:
         slo = {"name": f"slo of {n}", "kind": "uptime", "metric": f"up_{n}", "objective": 99.0, "matchers": where}
         slos.create(f"slo-{n}", slo, by=BY)
         make.measured(f"up_{n}", 1.0, 0.0, service=f"watched-{n}", environment=self.environment.key)
+        disk = {"name": f"disk of {n}", "metric": f"up_{n}", "limit": 5.0, "matchers": where}
+        capacities.create(f"disk-{n}", disk, by=BY)
+        policy = {"name": f"scaling of {n}", "metric": f"up_{n}", "target": 0.1, "instances": 2}
+        scaling_policies.create(f"scaling-{n}", {**policy, **where}, by=BY)
+        scaling.run()
         definitions.create(f"definition-{n}", {"name": f"definition {n}"}, by=BY)
         elsewhere = [{"name": "service", "value": "somewhere-else"}]
         make.service("somewhere-else")

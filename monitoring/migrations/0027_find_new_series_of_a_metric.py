@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("monitoring", "0024_add_errors")]
+    dependencies = [("monitoring", "0026_add_errors")]
 
     operations = [
         migrations.AddIndex(
