@@ -17,6 +17,7 @@ from monitoring.actions.error_reports import MOST_FRAMES, MOST_PARTS, SEVERITIES
 from monitoring.api import batches
 from monitoring.api.batches import RESPONSES, BatchParser
 from monitoring.api.choosing import chosen
+from monitoring.api.incidents import PossiblyBecause
 from monitoring.api.ingesting import Ingesting
 from monitoring.api.samples import LabelsField, TimeField
 from monitoring.models import ErrorGroup, ErrorOccurrence, ErrorSeverity
@@ -116,10 +117,6 @@ class ErrorGroupDetail(ErrorGroupShape):
     hours = ErrorHourShape(many=True, help_text="of the last 7 days, those without any included")
     releases = ErrorReleaseShape(many=True)
     occurrences = ErrorOccurrenceShape(many=True, help_text="the latest that are kept")
-
-
-class PossiblyBecause(Serializer):
-    because = serializers.CharField(max_length=2000, required=False, allow_blank=True, default="")
 
 
 class Because(Serializer):
