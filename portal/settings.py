@@ -226,8 +226,6 @@ SPECTACULAR_SETTINGS = {
         "StatusIncidentStatus": "monitoring.models.StatusIncident.Status",
         "StatusIncidentKind": "monitoring.models.StatusIncident.Kind",
         "SloKind": "monitoring.models.Slo.Kind",
-        "ErrorStatus": "monitoring.models.ErrorGroup.Status",
-        "ErrorSeverity": "monitoring.models.ErrorSeverity",
         "CapacityKind": "monitoring.models.Capacity.Kind",
         "CapacityState": "monitoring.models.Capacity.State",
         "ScalingMode": "monitoring.models.ScalingPolicy.Mode",

@@ -240,17 +240,21 @@ def _next_due(watchdog: Watchdog, before: Mapping[str, Any]) -> datetime | None:
 
 
 def _threshold(watchdog: Watchdog) -> Threshold:
-    """What stands for it; that of one of the same key that was deleted is taken up again."""
+    """What stands for it; that of one of the same name and key that was deleted is taken up again."""
     bounds = dict.fromkeys(("error", "critical")) | {str(watchdog.level): 0.0}
     fields = {
         **bounds,
         "aggregation": "count", "operator": "<=", "owner": SOURCE, "flap_transitions": 0, "active": True,
         "service": watchdog.service, "environment": watchdog.environment, "runbook": watchdog.runbook,
     }  # fmt: skip
+    own = watchdog.name if watchdog.name == watchdog.key else f"{watchdog.name[:90]} ({watchdog.key})"
+    if watchdog.pk is not None:
+        Threshold.objects.filter(pk=watchdog.threshold_id).update(name=own, **fields)
+        return Threshold.objects.get(pk=watchdog.threshold_id)
     made = {"created_by": watchdog.created_by}
-    return Threshold.objects.update_or_create(
-        source=SOURCE, name=watchdog.key, defaults=fields, create_defaults=fields | made
-    )[0]
+    return Threshold.objects.update_or_create(source=SOURCE, name=own, defaults=fields, create_defaults=fields | made)[
+        0
+    ]
 
 
 def _known(fields: Mapping[str, Any]) -> dict[str, Any]:

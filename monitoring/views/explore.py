@@ -173,13 +173,19 @@ def _lines(
 ) -> list[Line]:
     needs = aggregation == "stddev" or PERCENTILE.match(aggregation) is not None
     found = rollups.bins_of(groups, since=since, until=until, step=every, now=until, distributions=needs)
-    return [Line(name, len(ids), _values(found.get(name, {}), aggregation, every)) for name, ids in groups.items()]
+    return [
+        Line(name, len(ids), _values(found.get(name, {}), aggregation, every, until)) for name, ids in groups.items()
+    ]
 
 
-def _values(bins: Mapping[datetime, Summary], aggregation: str, every: timedelta) -> list[tuple[datetime, float]]:
+def _values(
+    bins: Mapping[datetime, Summary], aggregation: str, every: timedelta, until: datetime
+) -> list[tuple[datetime, float]]:
     """Each at the end of its step."""
     found = []
     for time, summary in bins.items():
+        if time + every > until:
+            break  # it is not over: what has grown so far would look like a fall
         value = summary.value(aggregation, every.total_seconds())
         if value is not None:
             found.append((time + every, value))

@@ -21,14 +21,13 @@ SECTIONS = (
     ("Flags", "flags"),
     ("Changes", "change-requests"),
     ("Incidents", "incidents"),
-    ("Sources", "sources"),
     ("Feedback", "feedback"),
     ("Advice", "advice"),
 )
 DELIVERY = ("/channels/", "/dead-letters/", "/rejections/")
 # Pages that belong to a section and have addresses of their own.
 BENEATH = {
-    "sources": ("/watchdogs/", "/explore/"),
+    "services": ("/explore/", "/sources/", "/watchdogs/"),
     "flags": ("/segments/",),
     "incidents": (
         "/on-call/",

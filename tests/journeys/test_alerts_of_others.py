@@ -139,7 +139,7 @@ def test_a_prometheus_that_dies_is_missed_and_one_that_comes_back_is_heard(
 
     def status() -> list[str]:
         found = sees.get("/api/v1/incidents/").json()["results"]
-        return [one["status"] for one in found if one["title"].startswith("watchdog-")]
+        return [one["status"] for one in found if one["title"].startswith("Watchdog (watchdog-")]
 
     with theirs(binaries, folder, portal, sends, through=False):
         until(lambda: state() == "alive", within=30)

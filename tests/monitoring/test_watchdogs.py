@@ -138,7 +138,8 @@ def test_deleted_it_leaves_its_alerts_and_its_key_may_be_used_again() -> None:
 def test_an_edit_that_lengthens_its_patience_counts_from_when_it_was_heard_last() -> None:
     dog, now = job(), jobs.database_now()
     watchdogs.beat(dog, by=BY, now=now)
-    assert watchdogs.change(dog, {"every": 600}, by=BY).due_at == now + 11 * MINUTE
+    changed = watchdogs.change(dog, {"every": 600, "name": "Backup"}, by=BY)
+    assert (changed.due_at, changed.threshold.name) == (now + 11 * MINUTE, "Backup (backup)")
     assert noticed(now, 3 * MINUTE) == 0
 
 
@@ -206,7 +207,7 @@ def test_the_alert_of_that_name_makes_its_watchdog_and_is_no_alert(way: str, pat
     assert Watchdog.objects.get().heard_at == now + MINUTE
     assert noticed(now + MINUTE, patience - MINUTE / 2) == 0
     assert noticed(now + MINUTE, patience) == 1
-    assert Incident.objects.get().title == f"{dog.key}: critical"
+    assert Incident.objects.get().title == f"Watchdog cluster=eu ({dog.key}): critical"
     report(now + MINUTE + patience, way=way)
     assert Incident.objects.get().status == "resolved"
 
