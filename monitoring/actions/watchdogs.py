@@ -248,7 +248,7 @@ def _threshold(watchdog: Watchdog) -> Threshold:
         "service": watchdog.service, "environment": watchdog.environment, "runbook": watchdog.runbook,
     }  # fmt: skip
     own = watchdog.name if watchdog.name == watchdog.key else f"{watchdog.name[:90]} ({watchdog.key})"
-    if watchdog.pk is not None:
+    if not watchdog._state.adding:
         Threshold.objects.filter(pk=watchdog.threshold_id).update(name=own, **fields)
         return Threshold.objects.get(pk=watchdog.threshold_id)
     made = {"created_by": watchdog.created_by}
