@@ -126,6 +126,12 @@ LOOKS: Final[dict[str, tuple[str, str]]] = {
     "waiting": ("run", "clock"),
     "ok": ("ok", "check"),
     "partly": ("due", "triangle"),
+    # web vitals
+    "good": ("ok", "check"),
+    "needs_improvement": ("due", "triangle"),
+    "poor": ("bad", "octagon"),
+    "too_few": ("idle", "dot"),
+    "no_data": ("idle", "dash"),
     # what people feel
     "positive": ("ok", "check-outline"),
     "neutral": ("idle", "dot"),

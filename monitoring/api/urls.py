@@ -25,6 +25,7 @@ from monitoring.api import (
     sources,
     statuspage,
     thresholds,
+    web_vitals,
 )
 
 CHANGING: dict[str, Any] = {"get": "retrieve", "put": "replace", "patch": "change", "delete": "destroy"}
@@ -44,6 +45,7 @@ urlpatterns: list[URLPattern] = [
         for verb in ("resolve", "ignore", "reopen", "assign")
     ),
     path("health-scores/", scores.HealthScores.as_view({"get": "list"})),
+    path("web-vitals/", web_vitals.WebVitals.as_view({"get": "list"})),
     path("rejections/", rejections.Rejections.as_view({"get": "list"})),
     path("thresholds/", thresholds.Thresholds.as_view({"get": "list", "post": "create"})),
     path("thresholds/<int:pk>/", thresholds.Thresholds.as_view(CHANGING)),

@@ -5,6 +5,7 @@ from django.urls import path
 from monitoring.views import (
     alerts,
     attachments,
+    browsers,
     channels,
     figures,
     incidents,
@@ -50,6 +51,9 @@ urlpatterns = [
     path("silences/maintenance/<int:pk>/cancel/", silences.cancel, name="maintenance-cancel"),
     path("library/", library.index, name="library"),
     path("library/take/", library.take, name="library-take"),
+    path("browsers/", browsers.index, name="browsers"),
+    path("browsers/connect/", browsers.connect, name="browsers-connect"),
+    path("browsers/<str:service>/<str:environment>/", browsers.detail, name="browsers-of"),
     path("slos/", slos.index, name="slos"),
     path("slos/<str:key>/", slos.detail, name="slo"),
     path("sources/", sources.index, name="sources"),

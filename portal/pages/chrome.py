@@ -33,6 +33,7 @@ BENEATH = {
         "/alerts/",
         "/thresholds/",
         "/slos/",
+        "/browsers/",
         "/silences/",
         "/library/",
         *DELIVERY,
