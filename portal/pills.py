@@ -158,6 +158,12 @@ LOOKS: Final[dict[str, tuple[str, str]]] = {
     "sending": ("run", "clock"),
     "noted": ("idle", "dash"),
     "dismissed": ("idle", "dash"),
+    # web vitals
+    "good": ("ok", "check"),
+    "needs_improvement": ("due", "triangle"),
+    "poor": ("bad", "octagon"),
+    "too_few": ("idle", "dot"),
+    "no_data": ("idle", "dash"),
     # what people feel
     "positive": ("ok", "check-outline"),
     "neutral": ("idle", "dot"),

@@ -1,11 +1,12 @@
 """Things in the words of the domain, made by the product's own actions: `from tests import make`."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
-from monitoring.actions import metrics
+from monitoring import vitals
+from monitoring.actions import metrics, observations
 from monitoring.models import HourRollup, Series
 from monitoring.queries.rollups import floor
 from portal import jobs, keys
@@ -62,6 +63,28 @@ def browser_key(*from_origins: str, services: Sequence[Service] | None = None) -
     return keys.create(
         name, scopes=["browser"], environments=[environment()], services=services, from_origins=from_origins, by=BY
     )[1]
+
+
+def page_view(
+    service: str = "shop",
+    environment: str = "staging",
+    *,
+    at: datetime | None = None,
+    labels: Mapping[str, str] = {},
+    **figures: float,
+) -> None:
+    """What one page view measured: make.page_view(lcp=2.1, inp=0.08, labels={"page": "/cart"})."""
+    told = {"page": "/", "browser": "chrome", "device": "desktop", **labels}
+    places = {"service": service, "environment": environment}
+    number = next(_number)
+    observations.record(
+        [
+            {"metric": vitals.MEASURED[name].metric, "key": f"view-{number}", "value": value, "labels": told | places}
+            | ({"time": at} if at else {})
+            for name, value in figures.items()
+        ],
+        by=BY,
+    )
 
 
 def flag(

@@ -31,6 +31,7 @@ from monitoring.api import (
     thresholds,
     trends,
     watchdogs,
+    web_vitals,
 )
 
 CHANGING: dict[str, Any] = {"get": "retrieve", "put": "replace", "patch": "change", "delete": "destroy"}
@@ -70,6 +71,7 @@ urlpatterns: list[URLPattern] = [
     path("scaling-decisions/<int:pk>/", scaling.ScalingDecisions.as_view({"get": "retrieve"})),
     path("scaling-decisions/<int:pk>/accept/", scaling.ScalingDecisions.as_view({"post": "accept"})),
     path("scaling-decisions/<int:pk>/decline/", scaling.ScalingDecisions.as_view({"post": "decline"})),
+    path("web-vitals/", web_vitals.WebVitals.as_view({"get": "list"})),
     path("rejections/", rejections.Rejections.as_view({"get": "list"})),
     path("thresholds/", thresholds.Thresholds.as_view({"get": "list", "post": "create"})),
     path("thresholds/<int:pk>/", thresholds.Thresholds.as_view(CHANGING)),

@@ -192,7 +192,7 @@ def whole(series: Collection[int], *, since: datetime, until: datetime, now: dat
     series without a sample in it is left out.
     """
     found: dict[int, list[Summary]] = defaultdict(list)
-    for stretch in _edges(since, until, now):
+    for stretch in edges(since, until, now):
         for id_, _, summary in _whole(stretch, series):
             found[id_].append(summary)
     return {id_: made for id_, parts in found.items() if (made := summaries.merge(parts)) is not None}
@@ -260,7 +260,7 @@ def _stretches(resolution: int, since: datetime, until: datetime, now: datetime)
     return list(_cut(edges, since, until))
 
 
-def _edges(since: datetime, until: datetime, now: datetime) -> list[Stretch]:
+def edges(since: datetime, until: datetime, now: datetime) -> list[Stretch]:
     """Whole hours, and the minutes before and after them."""
     minutes, hours = _frontiers(now)
     first = since if since == floor(since, HOUR) else floor(since, HOUR) + timedelta(hours=1)

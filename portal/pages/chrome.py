@@ -35,6 +35,7 @@ BENEATH = {
         "/alerts/",
         "/thresholds/",
         "/slos/",
+        "/browsers/",
         "/silences/",
         "/library/",
         *DELIVERY,

@@ -107,6 +107,9 @@ class World:
         self._incident(n)
         self._things_beside(n, voter)
         self._use(n, flag.key)
+        labels = {"page": f"/page-{n}", "release": f"1.{n}", "flag": flag.key, "variant": "on"}
+        make.page_view(service.key, self.environment.key, lcp=2.0, inp=0.3, cls=0.3, labels=labels)
+        make.page_view(make.service("watched").key, self.environment.key, lcp=5.0, ttfb=0.5, labels=labels)
 
     def _waiting(self, n: int, voter: User) -> None:
         """A deployment that somebody has to approve; with a word that decides nothing."""
