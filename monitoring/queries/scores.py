@@ -38,7 +38,7 @@ def healths(thresholds: "QuerySet[Threshold]", alerts: "QuerySet[Alert]", slos: 
     """
     found: dict[tuple[str, str], _Known] = defaultdict(_Known)
     states = Prefetch("states", AlertState.objects.only("threshold_id", "outcome"))
-    watched = thresholds.filter(active=True, members=[], slo=None, service__isnull=False)
+    watched = thresholds.filter(active=True, source="", members=[], slo=None, service__isnull=False)
     for one in watched.select_related("service", "environment").prefetch_related(states):
         place = found[_place(one)]
         if any(state.outcome in SAID for state in one.states.all()):

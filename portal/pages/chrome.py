@@ -27,7 +27,7 @@ SECTIONS = (
 DELIVERY = ("/channels/", "/dead-letters/", "/rejections/")
 # Pages that belong to a section and have addresses of their own.
 BENEATH = {
-    "services": ("/explore/", "/sources/", "/watchdogs/"),
+    "services": ("/explore/", "/browsers/", "/sources/", "/watchdogs/"),
     "flags": ("/segments/",),
     "incidents": (
         "/on-call/",
@@ -35,7 +35,6 @@ BENEATH = {
         "/alerts/",
         "/thresholds/",
         "/slos/",
-        "/browsers/",
         "/silences/",
         "/library/",
         *DELIVERY,

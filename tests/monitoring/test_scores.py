@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from monitoring.actions import slos
+from monitoring.actions import slos, watchdogs
 from monitoring.judging import Level
 from monitoring.models import Alert, AlertState, Slo, Threshold
 from monitoring.queries.scores import healths
@@ -74,6 +74,12 @@ def test_scores_are_read_by_service_and_environment(watched: Threshold) -> None:
     assert found[0]["factors"][0] == {"points": 40, "reason": "critical: errors: 9 > 5"}
     assert Caller("read").get("health-scores/?service=search")["count"] == 1
     assert Caller("read", environments=[make.environment("qa")]).get("health-scores/")["count"] == 0
+
+
+def test_what_others_judge_is_not_without_data(watched: Threshold) -> None:
+    service, environment = watched.service, watched.environment
+    watchdogs.create({"key": "backup", "service": service, "environment": environment}, by=BY)
+    assert Caller("read").get("health-scores/?service=checkout")["results"][0]["score"] == 98
 
 
 def test_a_false_alert_stands_against_nobody(watched: Threshold) -> None:

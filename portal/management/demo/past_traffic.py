@@ -22,9 +22,9 @@ from portal.management.demo.story import Ending, Run, build_of, serving_now, wei
 COARSE, FINE = timedelta(seconds=60), timedelta(seconds=10)
 FINE_FOR = timedelta(minutes=40)
 METRICS = (
-    (scene.REQUESTS, "counter", "requests", "neither", "Requests that were answered, well or not"),
-    (scene.ERRORS, "counter", "requests", "lower_is_better", "Requests that failed"),
-    (scene.LATENCY, "histogram", "s", "lower_is_better", "How long requests took"),
+    (scene.REQUESTS, "counter", "requests", "neither", "Requests that were answered, well or not", ""),
+    (scene.ERRORS, "counter", "requests", "lower_is_better", "Requests that failed", ""),
+    (scene.LATENCY, "histogram", "s", "lower_is_better", "How long requests took", "latency"),
 )
 
 
@@ -69,8 +69,8 @@ def draw(now: datetime, story: Sequence[Run]) -> Lines:
 
 def write(world: World, lines: Lines) -> int:
     """Into the store, by the way that every sample takes. How many samples there are now."""
-    for name, kind, unit, direction, description in METRICS:
-        fields = {"type": kind, "unit": unit, "direction": direction, "description": description}
+    for name, kind, unit, direction, description, signal in METRICS:
+        fields = {"type": kind, "unit": unit, "direction": direction, "description": description, "signal": signal}
         metric = Metric.objects.create(name=name, created_at=world.began, **fields)
         world.chronicle.tell("metric.defined", metric, at=world.began, by=world.by("olga"), after=fields)
     stored = 0
