@@ -102,7 +102,7 @@ class Store:
             rows = _rows(Q(id__in=flags[start : start + AT_ONCE]))
             rows.reverse()
             while rows:
-                # Each is let go before the next: a hundred thousand objects that end together stop the process for long.
+                # Each is let go before the next: a hundred thousand objects that end together stop the process.
                 row = rows.pop()
                 self.newest = max(self.newest, row.row["changed_in"])
                 if held:

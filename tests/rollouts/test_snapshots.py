@@ -169,7 +169,7 @@ def test_what_was_read_of_a_flag_is_let_go_before_the_next_is_compiled(monkeypat
     make.environment()
     for number in range(6):
         make.flag(f"f{number}")
-    alive: "weakref.WeakSet[snapshots.FlagRow]" = weakref.WeakSet()
+    alive: weakref.WeakSet[snapshots.FlagRow] = weakref.WeakSet()
     left: list[int] = []
 
     class Row(snapshots.FlagRow):
