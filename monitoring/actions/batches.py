@@ -161,6 +161,7 @@ class Batch:
             labels += [known.labels for known in also]
         authorise([*labels, *self.named], by=self.by)
         if self.wanted:
+            self._note_latest()
             series.resolve(self.wanted)
         settled: Settled = []
         for entry in self.entries:
@@ -172,6 +173,15 @@ class Batch:
             else:
                 settled.append((entry, found))
         return settled
+
+    def _note_latest(self) -> None:
+        """What new series are first heard of with: to note it later would write each of their rows a second time."""
+        for entry in self.entries:
+            one, value = entry.series, entry.value
+            if isinstance(one, Known) or entry.key or not isinstance(value, float):
+                continue
+            if one.latest is None or one.latest[0] < entry.time:
+                one.latest = entry.time, value
 
     def again(self, gone: frozenset[int], settled: Settled) -> Settled:
         """The entries whose series was deleted behind this process's back, with the series made anew."""

@@ -15,7 +15,7 @@ from monitoring.actions import incoming, samples, series
 from monitoring.actions.incoming import Times
 from monitoring.actions.samples import NOTHING, Columns
 from monitoring.actions.series import Known
-from monitoring.sources import wire
+from monitoring.sources import remote_write
 
 # A sample as it is nearly always written, behind the labels: field 2 of 16 bytes; in it the value, and a time of six
 # bytes (from 1971 to 2109). A value of zero is left out.
@@ -97,7 +97,7 @@ def learn(blobs: Mapping[int, bytes], labels: Mapping[int, Mapping[str, Any]], e
     for place, blob in blobs.items():
         head, _ = _parted(blob)
         one = labels.get(place)
-        if not head or one is None or not _is_all_labels(head):
+        if not head or one is None or not remote_write.is_all_labels(head):
             continue
         known = series.memory.get((one["metric"], tuple(one["labels"].items()), environment))
         if known is not None:
@@ -123,11 +123,3 @@ def _parted(blob: bytes) -> tuple[bytes, bytes]:
     if blob[-SHORT : 3 - SHORT] == BEGINS_ZERO:
         return blob[:-SHORT], ZERO + blob[-7:]
     return b"", b""
-
-
-def _is_all_labels(head: bytes) -> bool:
-    """Whether it is a whole number of labels: then what follows it is read as one sample, and as nothing else."""
-    try:
-        return all(number == 1 for number, _, _ in wire.chunks(head, 0, len(head)))
-    except wire.Malformed:
-        return False

@@ -118,6 +118,18 @@ def read(packed: Packed, places: Iterable[int] | None = None, *, beside: int = 0
     return written
 
 
+def is_all_labels(raw: bytes) -> bool:
+    """Whether these first bytes of a series are labels and nothing else.
+
+    Then what follows them is read as if it stood alone: messages that follow each other are one.
+    """
+    try:
+        read = _TimeSeries.FromString(raw)
+    except DecodeError:
+        return False
+    return not (read.samples or read.exemplars or read.histograms)
+
+
 def _parsed(message: Any, raw: bytes) -> Any:
     try:
         return message.FromString(raw)

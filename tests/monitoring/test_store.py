@@ -287,6 +287,17 @@ def _threshold(metric: str, **fields: Any) -> Threshold:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_new_series_is_heard_of_with_its_first_number_and_written_once() -> None:
+    now = jobs.database_now()
+    with CaptureQueriesContext(connection) as seen:
+        metrics.record(batch(now, 20), by=BY)
+    assert not [one for one in seen if "UPDATE monitoring_series" in one["sql"]]
+    assert {(one.labels["host"], one.last_value) for one in Series.objects.all()} == {(str(n), n) for n in range(10)}
+    metrics.record([{**one, "time": now + timedelta(seconds=40)} for one in batch(now, 10)], by=BY)
+    assert {one.last_time for one in Series.objects.all()} == {now + timedelta(seconds=40)}
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_thresholds_on_a_metric_are_due_once_its_samples_are_committed() -> None:
     watched, divided = _threshold("load"), _threshold("errors_total", denominator="load")
     _threshold("other")

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from django.db import DatabaseError, connection, transaction
 from portal import keys
 from portal.live import Hub
 from portal.models import ApiKey, Environment
+from rollouts import snapshots
 from rollouts.actions import flags, segments
 from rollouts.engine.evaluate import evaluate, evaluate_all
 from rollouts.engine.types import Snapshot
@@ -160,6 +162,30 @@ def test_piece_by_piece_is_the_same_as_all_at_once() -> None:
     one = fresh(place, "f1")
     assert set(one.flags) == {"f0", "f1"}
     assert evaluate(one, "f1", {}, now=0.0).detail == "PREREQUISITE f0"
+
+
+def test_what_was_read_of_a_flag_is_let_go_before_the_next_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of a batch at once would stop the process for as long as a hundred thousand objects take to end."""
+    make.environment()
+    for number in range(6):
+        make.flag(f"f{number}")
+    alive: weakref.WeakSet[snapshots.FlagRow] = weakref.WeakSet()
+    left: list[int] = []
+
+    class Row(snapshots.FlagRow):
+        def __init__(self, row: Any) -> None:
+            super().__init__(row)
+            alive.add(self)
+
+    def compiled(*given: Any) -> Any:
+        left.append(len(alive))
+        return compile_or_break(*given)
+
+    compile_or_break = snapshots.compile_or_break
+    monkeypatch.setattr(snapshots, "FlagRow", Row)
+    monkeypatch.setattr(snapshots, "compile_or_break", compiled)
+    assert Store().refresh()
+    assert left == [6, 5, 4, 3, 2, 1]
 
 
 def test_a_cycle_forced_into_the_database_errs_alone() -> None:
