@@ -1,10 +1,23 @@
 """What pages may watch of incidents, alerts, thresholds, sources and watchdogs, and who."""
 
+"""What pages may watch of incidents, alerts, errors, thresholds and sources, and who."""
+
 from typing import Any
 
 from django.db.models import QuerySet
 
-from monitoring.models import Alert, Capacity, Incident, MetricSource, ScalingPolicy, Silence, Slo, Threshold, Watchdog
+from monitoring.models import (
+    Alert,
+    Capacity,
+    ErrorGroup,
+    Incident,
+    MetricSource,
+    ScalingPolicy,
+    Silence,
+    Slo,
+    Threshold,
+    Watchdog,
+)
 from monitoring.views import source_charts
 from portal import live, permissions
 from portal.models import User
@@ -16,6 +29,10 @@ def _may_incident(person: User, what: str | None) -> bool:
 
 def _may_alert(person: User, what: str | None) -> bool:
     return _one(Alert.objects.all(), person, what)
+
+
+def _may_error(person: User, what: str | None) -> bool:
+    return _one(ErrorGroup.objects.all(), person, what)
 
 
 def _may_threshold(person: User, what: str | None) -> bool:
@@ -67,6 +84,7 @@ def _one(rows: "QuerySet[Any]", person: User, what: str | None) -> bool:
 
 live.topic("incidents", may=_may_incident)
 live.topic("alerts", may=_may_alert)
+live.topic("errors", may=_may_error)
 live.topic("thresholds", may=_may_threshold)
 live.topic("silences", may=_may_silence)
 live.topic("rotas", may=_may_rota)

@@ -33,6 +33,7 @@ BENEATH = {
         "/on-call/",
         "/action-items/",
         "/alerts/",
+        "/errors/",
         "/thresholds/",
         "/slos/",
         "/silences/",

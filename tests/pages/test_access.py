@@ -14,6 +14,7 @@ from monitoring.models import (
     Capacity,
     Channel,
     CoverageWaiver,
+    ErrorGroup,
     IncidentAttachment,
     MaintenanceWindow,
     MetricSource,
@@ -73,6 +74,7 @@ def _doors(made: World) -> list[Door]:
     source = MetricSource.objects.order_by("pk")[0].pk
     waiver = CoverageWaiver.objects.select_related("service").order_by("pk")[0]
     latency = Threshold.objects.filter(name__startswith="latency of").order_by("pk")[0]
+    error = ErrorGroup.objects.order_by("pk")[0].pk
     flag, place, segment = made.flags[0].key, made.environment.key, Segment.objects.order_by("pk")[0].key
     return [
         Door("home", ()),
@@ -139,6 +141,9 @@ def _doors(made: World) -> list[Door]:
         Door("on-call-take-back", (RotaOverride.objects.order_by("pk")[0].pk,), posts=True),
         Door("alerts", ()),
         Door("alert-mark", (alert, "mark-false"), posts=True),
+        Door("errors", ()),
+        Door("error", (error,)),
+        Door("error-press", (error, "resolve"), posts=True),
         Door("thresholds", ()),
         Door("threshold", (threshold,)),
         Door("threshold-new", (), edits=True),
