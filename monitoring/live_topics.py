@@ -1,4 +1,4 @@
-"""What pages may watch of incidents, alerts, thresholds, sources and watchdogs, and who."""
+"""What pages may watch of incidents, alerts, errors, thresholds, sources and watchdogs, and who."""
 
 """What pages may watch of incidents, alerts, errors, thresholds and sources, and who."""
 

@@ -27,13 +27,12 @@ SECTIONS = (
 DELIVERY = ("/channels/", "/dead-letters/", "/rejections/")
 # Pages that belong to a section and have addresses of their own.
 BENEATH = {
-    "services": ("/explore/", "/browsers/", "/sources/", "/watchdogs/"),
+    "services": ("/explore/", "/errors/", "/browsers/", "/sources/", "/watchdogs/"),
     "flags": ("/segments/",),
     "incidents": (
         "/on-call/",
         "/action-items/",
         "/alerts/",
-        "/errors/",
         "/thresholds/",
         "/slos/",
         "/silences/",
