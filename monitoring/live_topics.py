@@ -1,7 +1,5 @@
 """What pages may watch of incidents, alerts, errors, thresholds, sources and watchdogs, and who."""
 
-"""What pages may watch of incidents, alerts, errors, thresholds and sources, and who."""
-
 from typing import Any
 
 from django.db.models import QuerySet
