@@ -12,7 +12,7 @@ from monitoring.models import Threshold
 from monitoring.queries.matched import Memory
 from monitoring.queries.measurements import condition_of, window_of
 from monitoring.queries.statements import array
-from monitoring.queries.windows import Window, aggregates
+from monitoring.queries.windows import Prepared, pooled, prepare
 from portal.verdicts import Outcome
 
 REMEMBERED = 50_000  # thresholds, and questions that they ask
@@ -39,7 +39,7 @@ class _Known:
 
     version: int
     condition: Condition
-    window: Window
+    asked: Prepared
 
 
 class Glances:
@@ -61,7 +61,7 @@ class Glances:
                 self._known = {}
             for one in thresholds:
                 if not (one.members or one.slo_id or one.baseline_kind):
-                    self._known[one.pk] = _Known(one.version, condition_of(one, "", {}), window_of(one))
+                    self._known[one.pk] = _Known(one.version, condition_of(one, "", {}), prepare(window_of(one)))
 
     def left(self, claimed: Sequence[Claimed], *, now: datetime) -> list[int]:
         """Those that must be looked at properly: the others stay exactly as they are."""
@@ -70,8 +70,8 @@ class Glances:
         if not known:
             return left
         resting: dict[int, Outcome] = {}
-        answers = aggregates([one.window for one in known.values()], now=now, memory=self.series)
-        for (pk, one), (answer,) in zip(known.items(), answers, strict=True):
+        answers = pooled([one.asked for one in known.values()], now=now, memory=self.series)
+        for (pk, one), answer in zip(known.items(), answers, strict=True):
             outcome = at_rest(one.condition, answer.value, int(answer.count))
             if outcome is None:
                 left.append(pk)

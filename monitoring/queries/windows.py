@@ -63,20 +63,24 @@ NOTHING = Aggregate()
 Cell = tuple[int, int | None]  # question, series (None: pooled)
 
 
-def aggregates(windows: Sequence[Window], *, now: datetime, memory: Memory | None = None) -> list[list[Aggregate]]:
-    """The answers, window by window: one where series are pooled, else one for each matching series.
-
-    With a memory, which is for who asks the same again and again, the windows must pool their series, and the
-    answers tell no times.
-    """
-    asked = _Asked(now) if memory is None else _Remembered(now, memory)
-    plans = [_plan(window, asked) for window in windows]
+def aggregates(windows: Sequence[Window], *, now: datetime) -> list[list[Aggregate]]:
+    """The answers, window by window: one where series are pooled, else one for each matching series."""
+    asked = _Asked(now)
+    plans = [asked.plan(prepare(window)) for window in windows]
     cells = _Cells(asked)
     labels = _labels(cells)
     return [
-        list(_pooled(window, plan, cells)) if not window.each_series else list(_each(window, plan, cells, labels))
+        [_pooled(window, plan, cells)] if not window.each_series else list(_each(window, plan, cells, labels))
         for window, plan in zip(windows, plans, strict=True)
     ]
+
+
+def pooled(prepared: Sequence["Prepared"], *, now: datetime, memory: Memory) -> list[Aggregate]:
+    """The same for who asks again and again: the memory knows their series. The answers tell no times."""
+    asked = _Remembered(now, memory)
+    plans = [asked.plan(one) for one in prepared]
+    cells = _Cells(asked)
+    return [_pooled(one.window, plan, cells) for one, plan in zip(prepared, plans, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +101,10 @@ class _Asked:
         self.now = now
         self.numbers: dict[_Question, int] = {}
 
-    def ask(self, window: Window, kind: str, metric: str = "", p: float | None = None) -> int:
-        matchers = orjson.dumps(window.matchers, option=orjson.OPT_SORT_KEYS)
-        question = _Question(
-            kind, metric or window.metric, matchers, window.seconds, window.back, window.each_series, p
-        )
-        return self.numbers.setdefault(question, len(self.numbers))
+    def plan(self, prepared: "Prepared") -> "_Plan":
+        number = self.numbers.setdefault
+        main = number(prepared.main, len(self.numbers))
+        return _Plan(main, number(prepared.other, len(self.numbers)) if prepared.other is not None else -1)
 
     def run(self, kind: str, sql: str, only: frozenset[int] | None = None) -> list[tuple[Any, ...]]:
         """Every question of a kind in one statement; none, no statement."""
@@ -174,30 +176,45 @@ def _limits(kind: str, spans: Sequence[Mapping[str, datetime]]) -> dict[str, dat
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """Which questions answer a window."""
+class Prepared:
+    """A window and the questions that answer it."""
 
-    main: int
-    other: int = -1  # the denominator, or what counts a `last`
+    window: Window
+    main: _Question
+    other: _Question | None = None  # the denominator, or what counts a `last`
 
 
-def _plan(window: Window, asked: _Asked) -> _Plan:
+def prepare(window: Window) -> Prepared:
+    """What has to be asked. Raises ValueError for an aggregation that there is not."""
+    matchers = orjson.dumps(window.matchers, option=orjson.OPT_SORT_KEYS)
+
+    def question(kind: str, metric: str = window.metric, p: float | None = None) -> _Question:
+        return _Question(kind, metric, matchers, window.seconds, window.back, window.each_series, p)
+
     if window.denominator:
-        return _Plan(asked.ask(window, "steps"), asked.ask(window, "steps", window.denominator))
+        return Prepared(window, question("steps"), question("steps", window.denominator))
     if window.aggregation in STEPS:
-        return _Plan(asked.ask(window, "steps"))
+        return Prepared(window, question("steps"))
     if window.aggregation == "last":
-        return _Plan(asked.ask(window, "last"), asked.ask(window, "plain"))
+        return Prepared(window, question("last"), question("plain"))
     if window.aggregation == "stddev":
-        return _Plan(asked.ask(window, "spread"))
+        return Prepared(window, question("spread"))
     if percentile := PERCENTILE.match(window.aggregation):
-        return _Plan(asked.ask(window, "spread", p=float(percentile[1]) / 100))
+        return Prepared(window, question("spread", p=float(percentile[1]) / 100))
     if window.aggregation in PLAIN:
-        return _Plan(asked.ask(window, "plain"))
+        return Prepared(window, question("plain"))
     raise ValueError(f"there is no aggregation {window.aggregation!r}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class _Plan:
+    """The numbers of the questions that answer a window."""
+
+    main: int
+    other: int = -1
+
+
+@dataclass(slots=True)
 class _Cell:
     """What one question came to, for one series or all."""
 
@@ -298,8 +315,8 @@ def _value(window: Window, cell: _Cell) -> float | None:
             return cell.spread
 
 
-def _pooled(window: Window, plan: _Plan, cells: _Cells) -> Iterator[Aggregate]:
-    yield _answer(window, cells.get(plan.main), cells.get(plan.other))
+def _pooled(window: Window, plan: _Plan, cells: _Cells) -> Aggregate:
+    return _answer(window, cells.get(plan.main), cells.get(plan.other))
 
 
 def _each(
