@@ -9,12 +9,14 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from portal.demo import config
 from portal.demo.control import Control
 from portal.demo.deciding import Deciding
 from portal.demo.doors import Door
+from portal.demo.pages import Pages
 from portal.demo.releases import Releases
 from portal.demo.reporting import Reporting
 from portal.demo.tally import Tally
@@ -33,7 +35,7 @@ def main() -> int:
         signal.signal(number, lambda *_: stopping.set())
     try:
         known = config.read()
-        keys = {name: known.keys[name] for name in ("evaluate", "ingest", "feedback", "write")}
+        keys = {name: known.keys[name] for name in ("evaluate", "ingest", "feedback", "browser", "write")}
     except (config.Unknown, KeyError) as error:
         print(f"the demo cannot start: {error}", file=sys.stderr)
         return 1
@@ -42,9 +44,10 @@ def main() -> int:
     trouble, tally = Trouble(), Tally()
     deciding = Deciding(known.portal, keys["evaluate"])
     voices = Voices(Door(known.portal, keys["feedback"]))
+    pages = Pages(Door(known.portal, keys["browser"]))
     releases = Releases(Door(known.portal, keys["write"]), trouble, known.pause)
     reporting = Reporting(Door(known.portal, keys["ingest"]), tally, known.report_every)
-    visits = Visits(deciding, tally, trouble, releases, voices, known.visits)
+    visits = Visits(deciding, tally, trouble, releases, voices, pages, known.visits)
 
     def state() -> dict[str, Any]:
         return {
@@ -55,14 +58,22 @@ def main() -> int:
             "samples_sent": reporting.sent,
             "reports_waiting": tally.backlog,
             "feedback_posted": voices.posted,
+            "page_views_told": pages.told,
             "running_for": round(time.time() - began, 1),
             "release": releases.shown(),
         }
 
     control = Control(known.data_dir, trouble, state)
     control.serve()
-    for name, part in (("releases", releases), ("visits", visits), ("reports", reporting), ("voices", voices)):
-        threading.Thread(target=part.run, args=(stopping,), name=name, daemon=True).start()
+    lives: dict[str, Callable[[threading.Event], None]] = {
+        "releases": releases.run,
+        "visits": visits.run,
+        "reports": reporting.run,
+        "voices": voices.run,
+        "pages": pages.run,
+    }
+    for name, live in lives.items():
+        threading.Thread(target=live, args=(stopping,), name=name, daemon=True).start()
     print(f"{len(visits.customers)} customers shop at {known.portal}")
     # A parent that was killed cannot tell us: that we have another one now, can.
     while not stopping.wait(LOOK_AT_PARENT_EVERY):

@@ -1,6 +1,7 @@
 """The portal's doors as this program uses them: one client a thread, and patience while nobody answers."""
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -35,9 +36,10 @@ class Door:
     def get(self, path: str, **params: Any) -> Any:
         return self._ask("GET", path, params=params)
 
-    def post(self, path: str, body: Any, *, once: str = "") -> Any:
+    def post(self, path: str, body: Any, *, once: str = "", headers: Mapping[str, str] | None = None) -> Any:
         """`once` names the wish: the same name twice is done once."""
-        return self._ask("POST", path, json=body, headers={"Idempotency-Key": once} if once else {})
+        own = {"Idempotency-Key": once} if once else {}
+        return self._ask("POST", path, json=body, headers={**own, **(headers or {})})
 
     def _ask(self, method: str, path: str, **options: Any) -> Any:
         try:
@@ -48,7 +50,7 @@ class Door:
             raise Away(f"{method} {path}: {answer.status_code}", after=_seconds(answer.headers.get("Retry-After")))
         if answer.status_code >= 400:
             raise Refused(answer.status_code, f"{method} {path}: {answer.status_code} {_detail(answer)}")
-        return answer.json()
+        return answer.json() if answer.content else None
 
     def close(self) -> None:
         self._client.close()

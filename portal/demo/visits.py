@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from portal.demo import people, scene
 from portal.demo.deciding import Deciding
+from portal.demo.pages import Pages
 from portal.demo.people import Customer
 from portal.demo.releases import Releases
 from portal.demo.tally import Labels, Tally
@@ -23,10 +24,17 @@ class Visits:
     """One thread that lives through the customers' day."""
 
     def __init__(
-        self, deciding: Deciding, tally: Tally, trouble: Trouble, releases: Releases, voices: Voices, rate: float
+        self,
+        deciding: Deciding,
+        tally: Tally,
+        trouble: Trouble,
+        releases: Releases,
+        voices: Voices,
+        pages: Pages,
+        rate: float,
     ) -> None:
         self._deciding, self._tally, self._trouble = deciding, tally, trouble
-        self._releases, self._voices, self._rate = releases, voices, rate
+        self._releases, self._voices, self._pages, self._rate = releases, voices, pages, rate
         self.customers = people.population()
         self._dice = random.Random()
         self._owed = 0.0
@@ -57,9 +65,9 @@ class Visits:
         errors, seconds = self._requests(scene.SERVICE, scene.REQUESTS_A_VISIT, met)
         labels = _labels(scene.SERVICE, flag=scene.FLAG, variant=build)
         self._tally.count(labels, requests=scene.REQUESTS_A_VISIT, errors=errors, seconds=seconds)
-        self._voices.hear(
-            customer, build, self._releases.version_of(build), errors=errors, slowest=max(seconds), angry=met.angry
-        )
+        version, slowest = self._releases.version_of(build), max(seconds)
+        self._voices.hear(customer, build, version, errors=errors, slowest=slowest, angry=met.angry)
+        self._pages.viewed(customer, build, version, errors=errors, slowest=slowest)
 
     def _elsewhere(self, service: str, seconds: float) -> None:
         """The other services have their own customers; here they are only counted."""

@@ -11,14 +11,19 @@ from typing import Any
 
 import httpx
 import pytest
+from django.test import Client
 
-from portal.demo import config, people, phrases, scene, tally
+from monitoring.models import ErrorGroup, Series
+from monitoring.queries import web_vitals
+from portal import jobs, keys
+from portal.demo import config, pages, people, phrases, scene, tally
 from portal.demo.control import Control
 from portal.demo.doors import Away, Door, Refused
 from portal.demo.reporting import Reporting
 from portal.demo.tally import Tally
 from portal.demo.trouble import HEAD_START, Injected, Trouble, Wrong
 from rollouts.engine.bucketing import bucket, rollout_seed
+from tests import make
 
 LABELS = (("service", "checkout"), ("environment", "production"))
 
@@ -282,3 +287,30 @@ def test_a_pace_that_is_none_is_refused_by_name(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("PORTAL_DEMO_PAUSE", "soon")
     with pytest.raises(config.Unknown, match="PORTAL_DEMO_PAUSE"):
         config.read()
+
+
+# --- Pages --------------------------------------------------------------------------------------
+@pytest.mark.django_db
+def test_what_a_page_view_tells_is_taken_whole_by_the_portal() -> None:
+    service, place = make.service(scene.SERVICE), make.environment(scene.ENVIRONMENT)
+    raw = keys.create(
+        "pages", scopes=["browser"], environments=[place], services=[service], from_origins=[pages.ORIGIN], by=make.BY
+    )[1]
+    told = pages.Pages(Door("http://127.0.0.1:1", raw))
+    for number, customer in enumerate(people.population()[:12]):
+        view = told.view(customer, "green", "2026.48", errors=2 * (number % 2), slowest=0.3)
+        answer = Client().post(
+            pages.PATH,
+            json.dumps(view.report),
+            content_type="application/json",
+            headers={"X-API-Key": raw, "Origin": pages.ORIGIN, "User-Agent": view.agent},
+        )
+        assert answer.status_code == 204, answer.content
+    (row,) = web_vitals.rows(Series.objects.all(), span=timedelta(days=1), now=jobs.database_now())
+    assert row.views == 12
+    devices = set(Series.objects.values_list("labels__device", "labels__browser"))
+    assert ("phone", "safari") in devices
+    assert len(devices) >= 3
+    group = ErrorGroup.objects.get(type="TypeError")
+    assert group.count >= 6
+    assert group.last_release == "2026.48"

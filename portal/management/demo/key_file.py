@@ -3,15 +3,16 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from portal import keys
 from portal.audit import Automaton
-from portal.demo import scene
+from portal.demo import pages, scene
 from portal.management.demo.cast import AUTOMATON
 from portal.models import ApiKey, Environment, Service
 
 NAMES = {"evaluate": "demo shop: flags", "ingest": "demo shop: metrics", "feedback": "demo shop: feedback"}
-NAMES |= {"write": "demo shop: release train"}
+NAMES |= {"browser": "demo shop: pages", "write": "demo shop: release train"}
 BY = Automaton(AUTOMATON)
 
 
@@ -23,9 +24,10 @@ def ensure(data_dir: Path) -> bool:
     for old in ApiKey.objects.filter(name__in=NAMES.values(), created_by=AUTOMATON, revoked_at=None):
         keys.revoke(old, by=BY, because="the demo's key file is not there any more")
     place = Environment.objects.get(key=scene.ENVIRONMENT)
-    services = {"write": [Service.objects.get(key=scene.SERVICE)]}
+    bound = {"services": [Service.objects.get(key=scene.SERVICE)]}
+    more: dict[str, dict[str, Any]] = {"write": bound, "browser": bound | {"from_origins": [pages.ORIGIN]}}
     made = {
-        scope: keys.create(name, scopes=[scope], environments=[place], services=services.get(scope), by=BY)[1]
+        scope: keys.create(name, scopes=[scope], environments=[place], by=BY, **more.get(scope, {}))[1]
         for scope, name in NAMES.items()
     }
     _write(path, made)
