@@ -71,14 +71,14 @@ def score_tone(score: Score) -> str:
 
 
 def gaps(who: User) -> Gaps:
-    """Those of services that are measured in a protected environment, where this person configures."""
+    """Those of services in environments whose deployments are approved, where this person configures."""
     if not permissions.can(who, "configure", environment=permissions.ANY, service=permissions.ANY):
         return Gaps()
     found = [
         one
         for one in _covered(who)
         if one.environment is not None
-        and one.environment.protected
+        and one.environment.approval_policy == Environment.ApprovalPolicy.FOUR_EYES
         and one.coverage.gaps
         and permissions.can(who, "configure", environment=one.environment, service=one.service)
     ]

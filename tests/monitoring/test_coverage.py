@@ -196,7 +196,7 @@ def test_the_page_shows_the_gaps_and_waives_one(shop: Service) -> None:
     assert "0" not in captain.get("/services/?show=gaps").content.decode().split("With gaps")[1][:4]
 
 
-def test_needs_you_names_what_is_not_watched_where_it_is_protected(shop: Service) -> None:
+def test_needs_you_names_what_is_not_watched_where_deployments_are_approved(shop: Service) -> None:
     captain = make.person("cara", "captain")
     assert services.gaps(captain).places == []
     Environment.objects.filter(key="staging").update(protected=True, approval_policy="four_eyes")
