@@ -16,6 +16,7 @@ import redis
 from portal.supervise import ports
 from portal.supervise.output import Output
 from portal.supervise.postgres import Postgres
+from tests import migrated
 from tests.running import Running, alive, wait_for
 
 NOBODY = 65534
@@ -54,14 +55,14 @@ def port_8000_is_taken() -> Iterator[None]:
 
 
 def test_without_root_and_with_the_default_port_taken(tmp_path: Path, port_8000_is_taken: None) -> None:
-    data_dir = tmp_path / "data"
-    data_dir.mkdir()
     words = not_root()
+    data_dir = migrated.into(tmp_path / "data")
     if words and words[0] == "setpriv":
         for folder in (data_dir, *data_dir.parents):
             if folder.name.startswith("pytest-"):
                 folder.chmod(0o755)
-        os.chown(data_dir, NOBODY, NOBODY)
+        for path in (data_dir, *data_dir.rglob("*")):
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
     running = Running(data_dir, wrapper=words).wait_ready()
     try:
         assert f"port {ports.DEFAULT} is taken: using" in running.text
