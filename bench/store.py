@@ -103,7 +103,6 @@ def written(web: Process, key: str, *, rate: float, size: int, seconds: int) -> 
     # What the last minutes left: with this in the time, the rate is one that can go on for ever.
     rollups_until = jobs.database_now()
     _until(lambda: not DirtyBucket.objects.filter(resolution=60, time__lte=rollups_until - GRACE).exists(), 600)
-    late = [one * 1000 for one in told["took"]]
     return {
         "offered_a_second": rate,
         "stored_a_second": round(stored / told["seconds"]),
@@ -111,13 +110,21 @@ def written(web: Process, key: str, *, rate: float, size: int, seconds: int) -> 
         "lost": told["sent"] - stored,
         "asked_again": told["repeated"],
         "seconds": round(told["seconds"], 1),
-        "request_ms": {"p50": round(percentile(late, 0.5), 1), "p99": round(percentile(late, 0.99), 1)},
+        "request_ms": _told(told["took"]),
+        # In the first of all, every series is made; later ones are known.
+        "first_of_each_series_ms": _told(told["took_first"]),
+        "later_ms": _told(told["took_later"]),
         "rollups_behind_at_most_s": round(max(behind), 1),
         "rollups_done_after_s": round(time.monotonic() - ended, 1),
         "judge_silent_at_most_s": round(max(judged_every), 1),
         "load_1min": round(psutil.getloadavg()[0], 2),
         "measured_s": round(time.monotonic() - began, 1),
     }
+
+
+def _told(took: list[float]) -> dict[str, float] | None:
+    late = [one * 1000 for one in took]
+    return {"p50": round(percentile(late, 0.5), 1), "p99": round(percentile(late, 0.99), 1)} if late else None
 
 
 GRACE = timedelta(minutes=1) + rollups.GRACE[rollups.MINUTE]

@@ -49,6 +49,7 @@ class Line(threading.Thread):
             for one in series
         ]
         self.took: list[float] = []
+        self.took_first: list[float] = []  # of these, those in which each series comes for the first time
         self.sent = self.repeated = 0
 
     def body(self, first: int, now_ms: int) -> bytes:
@@ -77,6 +78,8 @@ class Line(threading.Thread):
                     self.repeated += 1
                     time.sleep(0.1)
                 self.took.append(time.perf_counter() - began)
+                if first < len(self.labels):
+                    self.took_first.append(self.took[-1])
                 self.sent += self.size
                 first += self.size
                 due += self.every
@@ -107,6 +110,8 @@ def main(port: int, key: str, rate: float, size: int, series: int, seconds: floa
                 "repeated": sum(line.repeated for line in lines),
                 "seconds": time.perf_counter() - began,
                 "took": [one for line in lines for one in line.took],
+                "took_first": [one for line in lines for one in line.took_first],
+                "took_later": [one for line in lines for one in line.took[len(line.took_first) :]],
             }
         )
     )

@@ -191,8 +191,11 @@ def _series(
     full: set[int] = set()
     if missing:
         with transaction.atomic():
-            full = _make(missing, environments, services)
-            there |= _find(missing)
+            full, made = _make(missing, environments, services)
+            there |= made
+            # What somebody else has made in the meantime.
+            late = [identity for identity in missing if identity not in made and identity[0] not in full]
+            there |= _find(late) if late else {}
     for (metric, print_), one in zip(identities, wanted, strict=True):
         if (metric, print_) in there:
             id_, type_ = there[metric, print_]
@@ -220,8 +223,10 @@ def _find(identities: Collection[Identity]) -> dict[Identity, tuple[int, str]]:
         return {(metric, print_): (id_, type_) for metric, print_, id_, type_ in cursor.fetchall()}
 
 
-def _make(missing: Mapping[Identity, Wanted], environments: Mapping[str, int], services: Mapping[str, int]) -> set[int]:
-    """Add series up to each metric's cap. The metrics that are full."""
+def _make(
+    missing: Mapping[Identity, Wanted], environments: Mapping[str, int], services: Mapping[str, int]
+) -> tuple[set[int], dict[Identity, tuple[int, str]]]:
+    """Add series up to each metric's cap. The metrics that are full, and the series that were made."""
     metrics = sorted({metric for metric, _ in missing})
     # One maker a metric at a time: the cap holds, and a metric's type cannot change while its first series is made.
     list(Metric.objects.filter(pk__in=metrics).order_by("pk").select_for_update(no_key=True).values_list("pk"))
@@ -247,15 +252,19 @@ def _make(missing: Mapping[Identity, Wanted], environments: Mapping[str, int], s
                 "last_value": one.latest[1] if one.latest else None,
             }
         )
+    made: dict[Identity, tuple[int, str]] = {}
     if rows:
         with connection.cursor() as cursor:
             # A deployment of many pods brings thousands at once: as one document, in a fraction of the ORM's time.
             cursor.execute(
-                "INSERT INTO monitoring_series (metric_id, fingerprint, labels, environment_id, service_id, "
-                "last_time, last_value) "
+                "WITH made AS (INSERT INTO monitoring_series (metric_id, fingerprint, labels, environment_id, "
+                "service_id, last_time, last_value) "
                 "SELECT * FROM jsonb_to_recordset(%s::jsonb) AS r(metric_id bigint, fingerprint uuid, labels jsonb, "
                 "environment_id bigint, service_id bigint, last_time timestamptz, last_value float8) "
-                "ON CONFLICT (metric_id, fingerprint) DO NOTHING",
+                "ON CONFLICT (metric_id, fingerprint) DO NOTHING RETURNING id, metric_id, fingerprint) "
+                "SELECT made.metric_id, made.fingerprint, made.id, m.type FROM made JOIN monitoring_metric m "
+                "ON m.id = made.metric_id",
                 [orjson.dumps(rows).decode()],
             )
-    return full
+            made = {(metric, print_): (id_, type_) for metric, print_, id_, type_ in cursor.fetchall()}
+    return full, made
