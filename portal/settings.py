@@ -232,6 +232,7 @@ SPECTACULAR_SETTINGS = {
         "ScalingStatus": "monitoring.models.ScalingDecision.Status",
         "ScalingWay": "monitoring.models.ScalingDecision.Way",
         "ScalingUrgency": "monitoring.models.ScalingDecision.Urgency",
+        "ReportedSeverity": "monitoring.actions.error_reports.SAID_SEVERITIES",
         "FeedbackKind": "feedback.models.Entry.Kind",
     },
 }
