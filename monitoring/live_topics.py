@@ -4,7 +4,17 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from monitoring.models import Alert, Capacity, Incident, MetricSource, ScalingPolicy, Silence, Slo, Threshold
+from monitoring.models import (
+    Alert,
+    Capacity,
+    Incident,
+    MetricSource,
+    Recommendation,
+    ScalingPolicy,
+    Silence,
+    Slo,
+    Threshold,
+)
 from monitoring.views import source_charts
 from portal import live, permissions
 from portal.models import User
@@ -42,6 +52,14 @@ def _may_scaling(person: User, what: str | None) -> bool:
     return _one(ScalingPolicy.objects.all(), person, what)
 
 
+def _may_recommendation(person: User, what: str | None) -> bool:
+    return _one(Recommendation.objects.all(), person, what)
+
+
+def _may_report(person: User, what: str | None) -> bool:
+    return permissions.can(person, "view", environment=permissions.ANY, service=permissions.ANY)
+
+
 def _may_outbox(person: User, what: str | None) -> bool:
     return permissions.can(person, "configure", environment=permissions.ANY, service=permissions.ANY)
 
@@ -69,6 +87,8 @@ live.topic("rotas", may=_may_rota)
 live.topic("slos", may=_may_slo)
 live.topic("capacities", may=_may_capacity)
 live.topic("scaling", may=_may_scaling)
+live.topic("recommendations", may=_may_recommendation)
+live.topic("reports", may=_may_report)
 live.topic("outbox", may=_may_outbox)
 live.topic("sources", may=_may_source)
 live.chart("source", may=_may_source, frame=_source_frame)

@@ -150,6 +150,7 @@ LOOKS: Final[dict[str, tuple[str, str]]] = {
     "sending": ("run", "clock"),
     "noted": ("idle", "dash"),
     "dismissed": ("idle", "dash"),
+    "obsolete": ("idle", "dash"),
     # what people feel
     "positive": ("ok", "check-outline"),
     "neutral": ("idle", "dot"),

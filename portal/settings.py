@@ -226,6 +226,9 @@ SPECTACULAR_SETTINGS = {
         "ScalingStatus": "monitoring.models.ScalingDecision.Status",
         "ScalingWay": "monitoring.models.ScalingDecision.Way",
         "ScalingUrgency": "monitoring.models.ScalingDecision.Urgency",
+        "ReportPeriod": "monitoring.models.reports.Period",
+        "RecommendationRule": "monitoring.models.Recommendation.Rule",
+        "RecommendationStatus": "monitoring.models.Recommendation.Status",
         "FeedbackKind": "feedback.models.Entry.Kind",
     },
 }

@@ -28,6 +28,7 @@ DELIVERY = ("/channels/", "/dead-letters/", "/rejections/")
 # Pages that belong to a section and have addresses of their own.
 BENEATH = {
     "flags": ("/segments/",),
+    "advice": ("/reports/",),
     "incidents": (
         "/on-call/",
         "/action-items/",
