@@ -1,4 +1,4 @@
-"""Feedback as a Django app, and what pages may watch of it."""
+"""Feedback as a Django app, what pages may watch of it and reports tell."""
 
 from importlib import import_module
 
@@ -10,3 +10,4 @@ class FeedbackConfig(AppConfig):
 
     def ready(self) -> None:
         import_module("feedback.live_topics")
+        import_module("feedback.report_sections")

@@ -14,6 +14,7 @@ class MonitoringConfig(AppConfig):
 
         import_module("monitoring.incident_responses")
         import_module("monitoring.live_topics")
+        import_module("monitoring.report_sections")
 
         # A fresh (or emptied) database takes samples at once, without waiting for the sweep.
         post_migrate.connect(partitions.open_store, sender=self, dispatch_uid="monitoring.open_store")

@@ -10,6 +10,7 @@ from monitoring.models import (
     ErrorGroup,
     Incident,
     MetricSource,
+    Recommendation,
     ScalingPolicy,
     Silence,
     Slo,
@@ -57,6 +58,14 @@ def _may_scaling(person: User, what: str | None) -> bool:
     return _one(ScalingPolicy.objects.all(), person, what)
 
 
+def _may_recommendation(person: User, what: str | None) -> bool:
+    return _one(Recommendation.objects.all(), person, what)
+
+
+def _may_report(person: User, what: str | None) -> bool:
+    return permissions.can(person, "view", environment=permissions.ANY, service=permissions.ANY)
+
+
 def _may_outbox(person: User, what: str | None) -> bool:
     return permissions.can(person, "configure", environment=permissions.ANY, service=permissions.ANY)
 
@@ -89,6 +98,8 @@ live.topic("rotas", may=_may_rota)
 live.topic("slos", may=_may_slo)
 live.topic("capacities", may=_may_capacity)
 live.topic("scaling", may=_may_scaling)
+live.topic("recommendations", may=_may_recommendation)
+live.topic("reports", may=_may_report)
 live.topic("outbox", may=_may_outbox)
 live.topic("sources", may=_may_source)
 live.topic("watchdogs", may=_may_watchdog)

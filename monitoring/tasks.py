@@ -16,8 +16,10 @@ from monitoring.actions import (
     partitions,
     postmortems,
     pulling,
+    recommendations,
     rejections,
     reported,
+    reports,
     responses,
     rollups,
     scaling,
@@ -108,6 +110,16 @@ def keep_capacities() -> int:
 @jobs.sweep("monitoring.scale", every=5.0)
 def scale() -> int:
     return scaling.run()
+
+
+@jobs.sweep("monitoring.report", every=30.0)
+def report() -> int:
+    return reports.send_due()
+
+
+@jobs.sweep("monitoring.advise", every=900.0)
+def advise() -> int:
+    return recommendations.look() + recommendations.measure_due()
 
 
 @jobs.sweep("monitoring.remind_post_mortems", every=60.0)

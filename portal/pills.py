@@ -164,6 +164,7 @@ LOOKS: Final[dict[str, tuple[str, str]]] = {
     "poor": ("bad", "octagon"),
     "too_few": ("idle", "dot"),
     "no_data": ("idle", "dash"),
+    "obsolete": ("idle", "dash"),
     # what people feel
     "positive": ("ok", "check-outline"),
     "neutral": ("idle", "dot"),

@@ -233,6 +233,9 @@ SPECTACULAR_SETTINGS = {
         "ScalingWay": "monitoring.models.ScalingDecision.Way",
         "ScalingUrgency": "monitoring.models.ScalingDecision.Urgency",
         "ReportedSeverity": "monitoring.actions.error_reports.SAID_SEVERITIES",
+        "ReportPeriod": "monitoring.models.reports.Period",
+        "RecommendationRule": "monitoring.models.Recommendation.Rule",
+        "RecommendationStatus": "monitoring.models.Recommendation.Status",
         "FeedbackKind": "feedback.models.Entry.Kind",
     },
 }

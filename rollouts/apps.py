@@ -1,4 +1,4 @@
-"""Rollouts as a Django app: plugs in what incidents may do to it, and what pages may watch of it."""
+"""Rollouts as a Django app: plugs in what incidents may do to it, what pages may watch, what reports tell."""
 
 from importlib import import_module
 
@@ -12,3 +12,4 @@ class RolloutsConfig(AppConfig):
     def ready(self) -> None:
         import_module("rollouts.incident_responses")
         import_module("rollouts.live_topics")
+        import_module("rollouts.report_sections")

@@ -62,6 +62,14 @@ def tell_person(
     return own
 
 
+def mailbox(person: User) -> Channel | None:
+    """Where letters of theirs go: an e-mail channel of their own, else their address; None: nowhere."""
+    own = next((one for one in preferences.ways(person) if one.kind == "email"), None)
+    if own is None and person.email:
+        own = _by_email(person)
+    return own if own is not None and own.active else None
+
+
 def _by_email(person: User) -> Channel:
     """The channel that everybody with an address has, made when it is first needed."""
     fields = {"kind": "email", "config": {"to": person.email}, "owner": person}

@@ -20,7 +20,9 @@ from monitoring.api import (
     observations,
     postmortems,
     preferences,
+    recommendations,
     rejections,
+    reports,
     samples,
     scaling,
     scores,
@@ -30,6 +32,7 @@ from monitoring.api import (
     statuspage,
     thresholds,
     trends,
+    unit_costs,
     watchdogs,
     web_vitals,
 )
@@ -72,6 +75,23 @@ urlpatterns: list[URLPattern] = [
     path("scaling-decisions/<int:pk>/accept/", scaling.ScalingDecisions.as_view({"post": "accept"})),
     path("scaling-decisions/<int:pk>/decline/", scaling.ScalingDecisions.as_view({"post": "decline"})),
     path("web-vitals/", web_vitals.WebVitals.as_view({"get": "list"})),
+    path("report-subscriptions/", reports.ReportSubscriptions.as_view({"get": "list", "post": "create"})),
+    path(
+        "report-subscriptions/<int:pk>/",
+        reports.ReportSubscriptions.as_view({"get": "retrieve", "patch": "change", "delete": "destroy"}),
+    ),
+    path("report-subscriptions/<int:pk>/make/", reports.ReportSubscriptions.as_view({"post": "make"})),
+    path("reports/", reports.Reports.as_view({"get": "list"})),
+    path("reports/<int:pk>/", reports.Reports.as_view({"get": "retrieve"})),
+    path("recommendations/", recommendations.Recommendations.as_view({"get": "list"})),
+    path("recommendations/savings/", recommendations.Recommendations.as_view({"get": "savings"})),
+    path("recommendations/<int:pk>/", recommendations.Recommendations.as_view({"get": "retrieve"})),
+    *(
+        path(f"recommendations/<int:pk>/{verb}/", recommendations.Recommendations.as_view({"post": verb}))
+        for verb in ("accept", "apply", "dismiss")
+    ),
+    path("unit-costs/", unit_costs.UnitCosts.as_view({"get": "list", "post": "put"})),
+    path("unit-costs/<int:pk>/", unit_costs.UnitCosts.as_view({"get": "retrieve", "delete": "destroy"})),
     path("rejections/", rejections.Rejections.as_view({"get": "list"})),
     path("thresholds/", thresholds.Thresholds.as_view({"get": "list", "post": "create"})),
     path("thresholds/<int:pk>/", thresholds.Thresholds.as_view(CHANGING)),

@@ -26,6 +26,7 @@ MAX_SUBJECT = 200
 MAX_ADDRESS = 254
 TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d\Z")
 DIGEST = "digest.daily"
+REPORT = "report."
 FIRST = "incident.opened"
 FIELDS = frozenset({"to", "digest", "digest_at", "zone"})
 
@@ -87,7 +88,7 @@ def _words(code: int, words: bytes | str) -> str:
 
 
 def _compose(message: Message) -> EmailMultiAlternatives:
-    template = "digest" if message.kind == DIGEST else "message"
+    template = "digest" if message.kind == DIGEST else "report" if message.kind.startswith(REPORT) else "message"
     context = {"kind": message.kind, "portal": settings.PORTAL_BASE_URL, **message.payload}
     made = EmailMultiAlternatives(
         subject=" ".join(_subject(message).split())[:MAX_SUBJECT],

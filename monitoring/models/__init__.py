@@ -27,8 +27,10 @@ from monitoring.models.notifications import Channel, ChannelThread, HookReceipt,
 from monitoring.models.observations import Observation
 from monitoring.models.postmortems import ActionItem, PostMortem, PostMortemVersion
 from monitoring.models.preferences import NotificationPreference
+from monitoring.models.recommendations import Recommendation, UnitCost
 from monitoring.models.rejections import Rejection
 from monitoring.models.reported import ReportedAlert
+from monitoring.models.reports import Report, ReportSubscription
 from monitoring.models.scaling import ScalingDecision, ScalingPolicy
 from monitoring.models.silences import InhibitionRule, MaintenanceWindow, Silence
 from monitoring.models.slos import Slo
@@ -73,7 +75,10 @@ __all__ = [
     "OutboxMessage",
     "PostMortem",
     "PostMortemVersion",
+    "Recommendation",
     "Rejection",
+    "Report",
+    "ReportSubscription",
     "ReportedAlert",
     "ResponseRun",
     "Rota",
@@ -91,6 +96,7 @@ __all__ = [
     "StatusUpdate",
     "Threshold",
     "TimelineEntry",
+    "UnitCost",
     "VariantCount",
     "VariantUse",
     "Watchdog",

@@ -29,6 +29,7 @@ DELIVERY = ("/channels/", "/dead-letters/", "/rejections/")
 BENEATH = {
     "services": ("/explore/", "/errors/", "/browsers/", "/sources/", "/watchdogs/"),
     "flags": ("/segments/",),
+    "advice": ("/reports/",),
     "incidents": (
         "/on-call/",
         "/action-items/",

@@ -35,6 +35,14 @@ Grant.objects.get_or_create(user=called, role="owner")
 """
 
 
+ADVISE = """
+from monitoring.models import Recommendation
+for n in (1, 2):
+    Recommendation.objects.create(key=f"noisy_threshold:{n}", rule="noisy_threshold", title="t", advice="a",
+        evidence={"threshold": n}, unit="false alerts", expected=3.0)
+"""
+
+
 @pytest.fixture(scope="module")
 def portal() -> Iterator[Journey]:
     with Journey(PORTAL_OUTGOING_ALLOW="127.0.0.0/8") as running:
@@ -97,6 +105,7 @@ def test_every_operation_answers_as_documented(portal: Journey, walk: Walk, refu
     _escalation(walk)
     _slos(walk)
     _advice(walk)
+    _recommendations(portal, walk)
     _library(walk)
     _sources(walk)
     _watchdogs(walk)
@@ -283,6 +292,28 @@ def _advice(walk: Walk) -> None:
     until(lambda: walk("GET", "scaling-decisions/", status="advised")["count"], within=30)
     walk("POST", "scaling-decisions/{id}/accept/", {}, id=walk("GET", "scaling-decisions/")["results"][0]["id"])
     walk("DELETE", "scaling-policies/{key}/", key="shop")
+    cost = walk("POST", "unit-costs/", {"service": "shop", "environment": "staging", "instance_price": 40})
+    walk("GET", "unit-costs/")
+    walk("GET", "unit-costs/{id}/", id=cost["id"])
+    walk("DELETE", "unit-costs/{id}/", id=cost["id"])
+    wanted = walk("POST", "report-subscriptions/", {"person": "ines", "period": "daily", "zone": "Europe/Warsaw"})["id"]
+    walk("GET", "report-subscriptions/")
+    walk("GET", "report-subscriptions/{id}/", id=wanted)
+    walk("PATCH", "report-subscriptions/{id}/", {"period": "weekly", "services": ["shop"]}, id=wanted)
+    report = walk("POST", "report-subscriptions/{id}/make/", id=wanted)
+    walk("GET", "reports/")
+    walk("GET", "reports/{id}/", id=report["id"])
+    walk("DELETE", "report-subscriptions/{id}/", id=wanted)
+
+
+def _recommendations(portal: Journey, walk: Walk) -> None:
+    portal.command("shell", "-c", ADVISE)
+    made = walk("GET", "recommendations/", status="open")["results"]
+    walk("GET", "recommendations/{id}/", id=made[0]["id"])
+    walk("POST", "recommendations/{id}/accept/", {}, id=made[0]["id"])
+    walk("POST", "recommendations/{id}/apply/", {"because": "tried"}, id=made[0]["id"])
+    walk("POST", "recommendations/{id}/dismiss/", {"because": "tried"}, id=made[1]["id"])
+    walk("GET", "recommendations/savings/")
 
 
 def _library(walk: Walk) -> None:

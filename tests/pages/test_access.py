@@ -20,6 +20,9 @@ from monitoring.models import (
     MetricSource,
     OutboxMessage,
     PostMortem,
+    Recommendation,
+    Report,
+    ReportSubscription,
     ResponseRun,
     Rota,
     RotaOverride,
@@ -43,6 +46,8 @@ DEMO = "portal.pages.demo"  # is there only while the demo is: its own tests kno
 
 # An address of a channel may be a secret itself: who may not configure does not see them.
 SECRET = ("channels", "dead-letters")
+# A report is for whom it was made.
+PRIVATE = ("report", "report-press")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,12 @@ def _doors(made: World) -> list[Door]:
         Door("advice-metric", (latency.metric,)),
         Door("capacities", ()),
         Door("capacity", (Capacity.objects.order_by("pk")[0].key,)),
+        Door("recommendations", ()),
+        Door("recommendation-press", (Recommendation.objects.order_by("pk")[0].pk, "accept"), posts=True),
+        Door("reports", ()),
+        Door("report", (Report.objects.order_by("pk")[0].pk,)),
+        Door("report-subscribe", (), posts=True),
+        Door("report-press", (ReportSubscription.objects.order_by("pk")[0].pk, "end"), posts=True),
         Door("scaling", ()),
         Door("scaling-press", (ScalingDecision.objects.order_by("pk")[0].pk, "accept"), posts=True),
         Door("slo", (Slo.objects.order_by("pk")[0].key,)),
@@ -250,9 +261,10 @@ def test_a_viewer_sees_everything_and_changes_nothing() -> None:
     before = AuditEntry.objects.count()
     statuses = {door.name: door.knock(viewer) for door in _doors(made)}
     assert {name for name, status in statuses.items() if status == 200} == {
-        door.name for door in _doors(made) if not (door.posts or door.edits or door.name in SECRET)
+        door.name for door in _doors(made) if not (door.posts or door.edits or door.name in (*SECRET, *PRIVATE))
     }
-    assert set(statuses.values()) == {200, 400, 403}
+    assert {name for name, status in statuses.items() if status == 404} == set(PRIVATE)
+    assert set(statuses.values()) == {200, 400, 403, 404}
     assert AuditEntry.objects.count() == before
 
 

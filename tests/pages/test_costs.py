@@ -6,9 +6,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from monitoring.actions import error_groups, errors, incidents
-from monitoring.models import Capacity, ErrorGroup, MetricSource, PostMortem, Slo, Threshold
-from portal.models import Environment
+from monitoring.actions import error_groups, errors, incidents, report_subscriptions, reports
+from monitoring.models import Capacity, ErrorGroup, MetricSource, PostMortem, Report, Slo, Threshold
+from portal.models import Environment, User
 from rollouts.actions import runs
 from rollouts.models import Segment
 from tests import make
@@ -76,6 +76,9 @@ MOST = {
     "capacities": 12,
     "capacity": 18,
     "scaling": 12,
+    "recommendations": 12,
+    "reports": 14,
+    "report": 9,
     "channels": 9,
     "dead-letters": 8,
     "sources": 9,
@@ -152,6 +155,9 @@ def _addresses(made: World) -> dict[str, str]:
         "capacities": reverse("capacities"),
         "capacity": reverse("capacity", args=[Capacity.objects.order_by("pk")[0].key]),
         "scaling": reverse("scaling") + "?show=all",
+        "recommendations": reverse("recommendations"),
+        "reports": reverse("reports"),
+        "report": reverse("report", args=[Report.objects.get(person__username="dana").pk]),
         "my-notifications": reverse("my-notifications"),
         "incident-figures": reverse("incident-figures"),
         "post-mortem": reverse("post-mortem", args=[PostMortem.objects.order_by("pk")[0].incident_id]),
@@ -189,6 +195,8 @@ def _deepen(made: World, times: int) -> None:
 
 def test_every_page_costs_the_same_for_two_rows_and_twelve() -> None:
     captain, made = seats.captain(), world(2)
+    mine = report_subscriptions.create(User.objects.get(username="dana"), {}, by=BY)
+    reports.make_now(mine, by=BY)
     _deepen(made, 2)
     few = _costs(captain, made)
     made.grow(12)

@@ -24,7 +24,9 @@ from monitoring.actions import (
     postmortems,
     preferences,
     rejections,
+    report_subscriptions,
     reported,
+    reports,
     rotas,
     scaling,
     scaling_policies,
@@ -33,10 +35,11 @@ from monitoring.actions import (
     sources,
     statuspage,
     thresholds,
+    unit_costs,
     watchdogs,
 )
 from monitoring.actions.exposures import Shown
-from monitoring.models import Channel, Incident, IncidentAttachment, OutboxMessage
+from monitoring.models import Channel, Incident, IncidentAttachment, OutboxMessage, Recommendation
 from monitoring.sources import alertmanager
 from portal import jobs
 from portal.models import Environment, User
@@ -172,6 +175,13 @@ class World:
         policy = {"name": f"scaling of {n}", "metric": f"up_{n}", "target": 0.1, "instances": 2}
         scaling_policies.create(f"scaling-{n}", {**policy, **where}, by=BY)
         scaling.run()
+        unit_costs.put(make.service(f"watched-{n}"), self.environment, {"instance_price": 40.0}, by=BY)
+        wanted = report_subscriptions.create(make.person(f"reader-{n}", "captain"), {"period": "daily"}, by=BY)
+        reports.make_now(wanted, by=BY)
+        Recommendation.objects.create(
+            key=f"test:{n}", rule="noisy_threshold", title=f"recommendation {n}", advice="Look.", unit="false alerts",
+            evidence={}, service=make.service(f"watched-{n}"), environment=self.environment, expected=3.0,
+        )  # fmt: skip
         definitions.create(f"definition-{n}", {"name": f"definition {n}"}, by=BY)
         elsewhere = [{"name": "service", "value": "somewhere-else"}]
         make.service("somewhere-else")
