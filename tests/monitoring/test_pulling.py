@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,22 @@ def test_a_client_of_prometheus_is_scraped() -> None:
     series = Series.objects.get(metric__name="up")
     assert (series.labels["job"], series.labels["instance"]) == ("target", f"127.0.0.1:{server.server_port}")
     assert source.skew == 0.0
+
+
+@pytest.mark.parametrize("ahead", [300, -300])
+def test_11_how_wrong_a_sources_clock_is_stands_with_it_and_what_is_too_early_is_counted(ahead: int) -> None:
+    """Invariant 11: the database's clock decides, and people see whose clock is wrong."""
+    theirs = jobs.database_now() + timedelta(seconds=ahead)
+    date = f"Date: {format_datetime(theirs, usegmt=True)}\r\n"
+    body = f"a 1 {int(theirs.timestamp() * 1000)}\nb 2\n"
+    with targets.running(answering(body, more=date)) as target:
+        source = pulled(scrape(target.url, interval=60))
+    assert source.skew == pytest.approx(ahead, abs=3)
+    assert kept("b")
+    assert bool(kept("a")) == (ahead < 0)
+    assert source.rejected == (1 if ahead > 0 else 0)
+    told = list(Rejection.objects.values_list("reason", "count"))
+    assert told == ([("time: is more than 60 s ahead of the server's clock", 1)] if ahead > 0 else [])
 
 
 def test_what_the_source_was_given_wins_over_what_the_target_says() -> None:
