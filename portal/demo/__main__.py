@@ -15,6 +15,7 @@ from portal.demo import config
 from portal.demo.control import Control
 from portal.demo.deciding import Deciding
 from portal.demo.doors import Door
+from portal.demo.failures import Failures
 from portal.demo.releases import Releases
 from portal.demo.reporting import Reporting
 from portal.demo.tally import Tally
@@ -44,7 +45,8 @@ def main() -> int:
     voices = Voices(Door(known.portal, keys["feedback"]))
     releases = Releases(Door(known.portal, keys["write"]), trouble, known.pause)
     reporting = Reporting(Door(known.portal, keys["ingest"]), tally, known.report_every)
-    visits = Visits(deciding, tally, trouble, releases, voices, known.visits)
+    failures = Failures(Door(known.portal, keys["ingest"]))
+    visits = Visits(deciding, tally, trouble, releases, voices, failures, known.visits)
 
     def state() -> dict[str, Any]:
         return {
@@ -55,13 +57,17 @@ def main() -> int:
             "samples_sent": reporting.sent,
             "reports_waiting": tally.backlog,
             "feedback_posted": voices.posted,
+            "errors_posted": failures.posted,
             "running_for": round(time.time() - began, 1),
             "release": releases.shown(),
         }
 
     control = Control(known.data_dir, trouble, state)
     control.serve()
-    for name, part in (("releases", releases), ("visits", visits), ("reports", reporting), ("voices", voices)):
+    parts = (
+        ("releases", releases), ("visits", visits), ("reports", reporting), ("voices", voices), ("failures", failures),
+    )  # fmt: skip
+    for name, part in parts:
         threading.Thread(target=part.run, args=(stopping,), name=name, daemon=True).start()
     print(f"{len(visits.customers)} customers shop at {known.portal}")
     # A parent that was killed cannot tell us: that we have another one now, can.

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from portal.demo import people, scene
 from portal.demo.deciding import Deciding
+from portal.demo.failures import Failures
 from portal.demo.people import Customer
 from portal.demo.releases import Releases
 from portal.demo.tally import Labels, Tally
@@ -16,6 +17,7 @@ from portal.demo.voices import Voices
 # What else the shop asks, and how often.
 OTHER_FLAGS = ("new-address-form", "gift-wrap", "pay-with-blik")
 ASKS_ANOTHER = 0.15
+RAISES = 0.01
 REST = 0.25  # seconds: visits come in small groups, so that the program sleeps in between
 
 
@@ -23,10 +25,18 @@ class Visits:
     """One thread that lives through the customers' day."""
 
     def __init__(
-        self, deciding: Deciding, tally: Tally, trouble: Trouble, releases: Releases, voices: Voices, rate: float
+        self,
+        deciding: Deciding,
+        tally: Tally,
+        trouble: Trouble,
+        releases: Releases,
+        voices: Voices,
+        failures: Failures,
+        rate: float,
     ) -> None:
         self._deciding, self._tally, self._trouble = deciding, tally, trouble
         self._releases, self._voices, self._rate = releases, voices, rate
+        self._failures = failures
         self.customers = people.population()
         self._dice = random.Random()
         self._owed = 0.0
@@ -57,9 +67,11 @@ class Visits:
         errors, seconds = self._requests(scene.SERVICE, scene.REQUESTS_A_VISIT, met)
         labels = _labels(scene.SERVICE, flag=scene.FLAG, variant=build)
         self._tally.count(labels, requests=scene.REQUESTS_A_VISIT, errors=errors, seconds=seconds)
-        self._voices.hear(
-            customer, build, self._releases.version_of(build), errors=errors, slowest=max(seconds), angry=met.angry
-        )
+        version = self._releases.version_of(build)
+        # Of the usual failures few are exceptions.
+        if errors and (met.errors or self._dice.random() < RAISES):
+            self._failures.happened(customer, version, injected=bool(met.errors))
+        self._voices.hear(customer, build, version, errors=errors, slowest=max(seconds), angry=met.angry)
 
     def _elsewhere(self, service: str, seconds: float) -> None:
         """The other services have their own customers; here they are only counted."""

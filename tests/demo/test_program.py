@@ -12,13 +12,17 @@ from typing import Any
 import httpx
 import pytest
 
+from monitoring.actions import errors
+from monitoring.models import ErrorGroup
 from portal.demo import config, people, phrases, scene, tally
 from portal.demo.control import Control
 from portal.demo.doors import Away, Door, Refused
+from portal.demo.failures import Failures
 from portal.demo.reporting import Reporting
 from portal.demo.tally import Tally
 from portal.demo.trouble import HEAD_START, Injected, Trouble, Wrong
 from rollouts.engine.bucketing import bucket, rollout_seed
+from tests import make
 
 LABELS = (("service", "checkout"), ("environment", "production"))
 
@@ -282,3 +286,24 @@ def test_a_pace_that_is_none_is_refused_by_name(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("PORTAL_DEMO_PAUSE", "soon")
     with pytest.raises(config.Unknown, match="PORTAL_DEMO_PAUSE"):
         config.read()
+
+
+# --- Errors -------------------------------------------------------------------------------------
+def test_a_storm_of_failures_is_told_in_a_few_reports_that_the_portal_takes(db: None) -> None:
+    make.service(scene.SERVICE)
+    make.environment(scene.ENVIRONMENT)
+    failures, customer = Failures(Door("http://127.0.0.1:1", "none")), people.population()[0]
+    for injected in (True, True, False):
+        failures.happened(customer, "2026.47", injected=injected)
+        if not injected:
+            break
+        failures._not_before = 0.0
+    told = [failures._waiting.get_nowait() for _ in range(3)]
+    for _ in range(1000):
+        failures.happened(customer, "", injected=True)
+    assert failures._waiting.empty(), "one in a second and a half"
+    assert errors.record(told, by=make.BY).accepted == 3
+    assert set(ErrorGroup.objects.values_list("type", "severity", "count", "last_release")) == {
+        ("AddressServiceBusy", "critical", 2, "2026.47"),
+        ("KeyError", "error", 1, "2026.47"),
+    }
