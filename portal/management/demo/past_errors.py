@@ -13,6 +13,7 @@ from monitoring.actions import error_groups, errors
 from monitoring.models import ErrorGroup, ErrorHour, ErrorRelease
 from portal.audit import Automaton
 from portal.demo import people, scene
+from portal.demo.failures import VOUCHER
 from portal.management.demo.cast import AUTOMATON
 from portal.management.demo.past_places import World
 from portal.management.demo.story import Ending, Run
@@ -34,11 +35,6 @@ STREET_STACK = """TypeError: Cannot read properties of undefined (reading 'stree
     at validate (https://shop.example.com/static/js/address.4f1c9a2b.js:1:18233)
     at AddressForm.onInput (https://shop.example.com/static/js/address.4f1c9a2b.js:1:20718)
     at HTMLUnknownElement.callCallback (https://shop.example.com/node_modules/react-dom/index.js:4:2210)
-"""
-VOUCHER_STACK = """Traceback (most recent call last):
-  File "/srv/checkout/checkout/cart.py", line 132, in total
-    rebate = self.vouchers[code].rebate
-KeyError: 'SPRING-10'
 """
 PRICE_STACK = """com.example.shop.prices.PriceMissing: no price for article 88120
 \tat com.example.shop.prices.PriceBook.of(PriceBook.java:57)
@@ -80,7 +76,8 @@ class Told:
 
 ERRORS = (
     Told(
-        "checkout", "KeyError", "'SPRING-10'", VOUCHER_STACK, "error", 22, 24, assignee="sam", version="2026.36",
+        "checkout", VOUCHER.type, VOUCHER.message, VOUCHER.stack, VOUCHER.severity, 22, 24, assignee="sam",
+        version="2026.36",
     ),
     Told(
         "checkout", "PriceMissing", "no price for article 88120", PRICE_STACK, "error", 9, 28,
