@@ -30,14 +30,15 @@ ROW = np.dtype(
 COPY_BEGINS = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_ENDS = b"\xff\xff"
 Y2000 = 946_684_800_000_000  # PostgreSQL counts its microseconds from there
-# Makes the minutes dirty, in the same transaction, and counts the series that are still there.
-APPENDED = (
+# Makes the minutes dirty, in the same transaction; how many of the series are still there, and whether the first sample
+# is. A whole request that is sent again shows by that, without an error in the server's log.
+BEFORE = (
     "WITH marked AS ("
     "INSERT INTO monitoring_dirtybucket (resolution, time, series) "
     "SELECT 60, minute, series::int8[] FROM unnest(%s::timestamptz[], %s::text[]) AS m(minute, series)"
-    ") SELECT count(*) FROM monitoring_series WHERE id = ANY(%s::int8[])"
+    ") SELECT (SELECT count(*) FROM monitoring_series WHERE id = ANY(%s::int8[])), "
+    "EXISTS (SELECT FROM monitoring_sample WHERE series_id = %s AND time = %s)"
 )
-THERE = "SELECT EXISTS (SELECT FROM monitoring_sample WHERE series_id = %s AND time = %s)"
 # One a session; a commit empties it. `place` is the order in the batch: of equal keys the first is kept.
 STAGE = (
     "CREATE TEMPORARY TABLE IF NOT EXISTS staged_sample (place int4, series_id int8, time timestamptz, "
@@ -134,8 +135,8 @@ class Columns:
 NOTHING = Columns.of(())
 
 
-class _Gone(Exception):
-    """A series has been deleted."""
+class _NotAllNew(Exception):
+    """A sample is there already, or a series is there no longer."""
 
 
 def micros_of(time: datetime) -> int:
@@ -170,16 +171,12 @@ def _append(columns: Columns) -> bool:
     minutes, marks = _minutes(series, micros)
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            # A whole request that is sent again shows by its first row, without an error in the server's log.
-            cursor.execute(THERE, [int(series[0]), moment(int(micros[0]))])
-            if cursor.fetchone()[0]:
-                return False
+            cursor.execute(BEFORE, [minutes, marks, array(ids), int(series[0]), moment(int(micros[0]))])
+            if cursor.fetchone() != (len(ids), False):
+                raise _NotAllNew
             with connection.wrap_database_errors, cursor.copy(APPEND) as copy:
                 copy.write(b"".join((COPY_BEGINS, made.tobytes(), COPY_ENDS)))
-            cursor.execute(APPENDED, [minutes, marks, array(ids)])
-            if cursor.fetchone()[0] < len(ids):
-                raise _Gone
-    except (IntegrityError, _Gone):
+    except (IntegrityError, _NotAllNew):
         return False
     return True
 
