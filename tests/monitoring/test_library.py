@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django.fixtures import Settings
 
-from monitoring import conditions
+from monitoring import conditions, vitals
 from monitoring.actions import events, habits, library, thresholds
 from monitoring.models import Metric, Sample, Threshold
 from monitoring.queries import library as shelf
@@ -25,7 +25,8 @@ EVERY = list(shelf.definitions())
 WANTED = """
 response-time-p50 response-time-p95 response-time-p99 error-rate throughput uptime cpu memory disk queue-depth
 cache-hit-rate render-time satisfaction security-violations failed-logins bundle-size page-load web-vitals-lcp
-web-vitals-inp web-vitals-cls cost time-on-page click-rate task-completion support-tickets adoption conversion
+web-vitals-inp web-vitals-cls web-vitals-fcp web-vitals-ttfb
+cost time-on-page click-rate task-completion support-tickets adoption conversion
 active-users-weekly active-users-monthly retention funnel critical-errors
 """
 
@@ -52,8 +53,10 @@ def place(db: None) -> tuple[Service, Environment]:
 
 
 def test_web_vitals_have_the_bounds_of_the_field(place: tuple[Service, Environment]) -> None:
-    taken = library.take(*place, ["web-vitals-lcp", "web-vitals-inp", "web-vitals-cls"], by=BY)
-    assert [(one.threshold.warning, one.threshold.error) for one in taken] == [(2.5, 4.0), (0.2, 0.5), (0.1, 0.25)]
+    taken = library.take(*place, [f"web-vitals-{one.key}" for one in vitals.VITALS], by=BY)
+    bounds = {one.threshold.metric: (one.threshold.warning, one.threshold.error) for one in taken}
+    assert bounds == {one.metric: (one.good, one.poor) for one in vitals.VITALS}
+    assert bounds["web_vitals_inp_seconds"] == (0.2, 0.5)
 
 
 def test_all_of_it_is_taken_over_once_and_never_overwritten(place: tuple[Service, Environment]) -> None:
