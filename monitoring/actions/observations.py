@@ -127,26 +127,27 @@ def _recompute(buckets: Collection[Bucket]) -> None:
     if not buckets:
         return
     ordered = sorted(buckets)
-    values: Mapping[Bucket, list[float]] = defaultdict(list)
+    made: Mapping[Bucket, Histogram] = defaultdict(Histogram)
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT o.series_id, b.start, o.value FROM unnest(%s::bigint[], %s::timestamptz[]) AS b(series_id, start) "
-            "JOIN monitoring_observation o "
-            "ON o.series_id = b.series_id AND o.time >= b.start AND o.time < b.start + %s::interval",
+            # Ratings and errors are many of few values: the database counts them.
+            "SELECT o.series_id, b.start, o.value, count(*) "
+            "FROM unnest(%s::bigint[], %s::timestamptz[]) AS b(series_id, start) JOIN monitoring_observation o "
+            "ON o.series_id = b.series_id AND o.time >= b.start AND o.time < b.start + %s::interval "
+            "GROUP BY o.series_id, b.start, o.value",
             [[series for series, _ in ordered], [start for _, start in ordered], f"{BUCKET.total_seconds()} seconds"],
         )
-        for series, start, value in cursor.fetchall():
-            values[series, start].append(value)
-        made = [(bucket, Histogram.of(values[bucket])) for bucket in ordered]
+        for series, start, value, times in cursor.fetchall():
+            made[series, start].add(value, times)
         cursor.execute(
             "INSERT INTO monitoring_sample (series_id, time, value, histogram) "
             "SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::float8[], %s::jsonb[]) "
             "ON CONFLICT (series_id, time) DO UPDATE SET value = excluded.value, histogram = excluded.histogram",
             [
-                [series for (series, _), _ in made],
-                [start for (_, start), _ in made],
-                [batches.mean_of(histogram) for _, histogram in made],
-                [orjson.dumps(histogram.to_json()).decode() for _, histogram in made],
+                [series for series, _ in ordered],
+                [start for _, start in ordered],
+                [batches.mean_of(made[bucket]) for bucket in ordered],
+                [orjson.dumps(made[bucket].to_json()).decode() for bucket in ordered],
             ],
         )
         samples.mark(cursor, ordered)

@@ -203,10 +203,17 @@ def _bars(hours: Sequence[tuple[datetime, int]]) -> Bars:
 def _lines(stack: str) -> list[Line]:
     """The stack with the lines of the own code told apart."""
     found: list[Line] = []
+    before = ""
     for line in stack.splitlines():
         frames = grouping.read(line)
-        is_code = bool(found) and not frames and line.startswith("    ")
-        # A line of source text belongs to the call above it.
-        own = found[-1].own if is_code else any(frame.is_own for frame in frames)
+        own = any(frame.is_own for frame in frames)
+        if not frames and (pair := grouping.read(f"{before}\n{line}")) and len(pair) > len(grouping.read(before)):
+            # Go and Rust tell a call in two lines.
+            own = any(frame.is_own for frame in pair)
+            found[-1] = Line(before, own)
+        elif not frames and found and line.startswith("    "):
+            # A line of source text belongs to the call above it.
+            own = found[-1].own
         found.append(Line(line, own))
+        before = line
     return found

@@ -1,5 +1,6 @@
 """The pages of errors: what is shown, chosen and said there."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -90,6 +91,13 @@ def test_a_group_shows_its_stack_with_the_own_code_told_apart_and_nothing_runs()
         assert text in page
     part = seats.captain().get(reverse("error", args=[group.pk]), headers={"HX-Request": "true"}).content.decode()
     assert part.lstrip().startswith('<div id="state"')
+
+
+def test_a_call_that_is_told_in_two_lines_is_told_apart_whole() -> None:
+    go = "goroutine 1 [running]:\nruntime.gopanic(0x1)\n\t/usr/local/go/src/runtime/panic.go:884 +0x213\n"
+    group = kept("panic", stack=f"{go}main.handle(0xc0)\n\t/srv/app/main.go:42 +0x1b\n")
+    page = shown(reverse("error", args=[group.pk]))
+    assert re.findall(r'<span class="own">\s*(\S+)', page) == ["main.handle(0xc0)", "/srv/app/main.go:42"]
 
 
 def test_a_group_whose_occurrences_are_gone_still_has_its_page() -> None:
