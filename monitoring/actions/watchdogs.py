@@ -24,7 +24,7 @@ from monitoring.models.watchdogs import LONGEST, LONGEST_GRACE, SHORTEST
 from monitoring.sources.alertmanager import Report, fingerprint
 from portal import audit, jobs, live, permissions, states
 from portal.audit import Actor, Automaton
-from portal.errors import Invalid, Refused
+from portal.errors import Forbidden, Invalid, Refused
 from portal.models import Environment, Heartbeat, Service
 
 BY = Automaton("watchdogs")
@@ -100,9 +100,8 @@ def delete(watchdog: Watchdog, *, by: Actor, because: str = "") -> None:
 
 def beat(watchdog: Watchdog, *, by: Actor, failed: bool = False, said: str = "", now: datetime | None = None) -> None:
     """A sign of life; `failed`: alive, but what it had to do went wrong, and `said` tells why."""
-    permissions.require_scope(
-        by, "ingest", environment=watchdog.environment or permissions.ANY, service=watchdog.service or permissions.ANY
-    )
+    if not _may_be_heard(watchdog, by):
+        raise Forbidden(f"{audit.describe(by)} does not carry the scope ingest for {watchdog}")
     if len(said) > LONGEST_MESSAGE or incoming.UNKEEPABLE.search(said):
         raise Invalid.of("message", f"must be at most {LONGEST_MESSAGE} characters, without NUL")
     _hear(watchdog.pk, by=by, status=Status.FAILING if failed else Status.ALIVE, said=said, now=now)
@@ -113,10 +112,11 @@ def hear_reports(reports: Sequence[Report], *, by: Actor, way: str, now: datetim
 
     An alert that PORTAL_WATCHDOGS names makes its own watchdog when it comes for the first time.
     """
-    known = list(Watchdog.objects.exclude(matchers={}).only("pk", "matchers"))
+    known = list(Watchdog.objects.exclude(matchers={}).select_related(*PLACES))
     taken: set[int] = set()
     for index, report in enumerate(reports):
-        found = [one.pk for one in known if one.matchers.items() <= report.labels.items()]
+        meant = [one for one in known if one.matchers.items() <= report.labels.items()]
+        found = [one.pk for one in meant if _may_be_heard(one, by)]
         if not found and report.name in settings.PORTAL_WATCHDOGS and report.is_firing:
             made = _found(report, by=by, way=way)
             found = [made.pk] if made else []
@@ -128,6 +128,20 @@ def hear_reports(reports: Sequence[Report], *, by: Actor, way: str, now: datetim
         if found:
             taken.add(index)
     return taken
+
+
+def _may_be_heard(watchdog: Watchdog, by: Actor) -> bool:
+    """Nobody keeps another's watchdog alive, or silences it, whatever labels he sends."""
+    try:
+        permissions.require_scope(
+            by,
+            "ingest",
+            environment=watchdog.environment or permissions.ANY,
+            service=watchdog.service or permissions.ANY,
+        )
+    except Forbidden:
+        return False
+    return True
 
 
 def notice_silence(*, now: datetime | None = None) -> int:

@@ -4,6 +4,7 @@ The project is the number of a service, the DSN's public key one of our keys wit
 digits. An SDK drops what is answered with anything but 200, and says so in its own log; after 429 it waits.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -21,9 +22,12 @@ from monitoring.sources.wire import Malformed, TooLarge
 from portal import keys
 from portal.drf import Door, KeyAuthentication
 from portal.errors import Invalid
+from portal.limits import Limiter
 from portal.problems import PROBLEM, problem_body
 
 SHOWN_FAULTS = 20
+LONGEST_HEADER = 8192  # bytes of an envelope's first line
+STRANGERS_RATE = 20  # requests a second of one address that say who they are in their envelope alone
 
 
 class TooMuch(exceptions.APIException):
@@ -62,7 +66,8 @@ class SentryEnvelope(Repeatable, Door):
         if answer.status_code == 429:
             # Of all categories of events (none is named), for whoever uses this key.
             answer["X-Sentry-Rate-Limits"] = f"{answer['Retry-After']}::key"
-        answer["X-Sentry-Error"] = str(answer.data["detail"])[:500].encode("ascii", "replace").decode()
+        said = " ".join(str(answer.data["detail"]).split())
+        answer["X-Sentry-Error"] = said[:500].encode("ascii", "replace").decode()
         return answer
 
 
@@ -81,12 +86,21 @@ def _named(header: str) -> str:
     return next((value.strip() for name, _, value in parts if name.strip() == "sentry_key"), "")
 
 
+@lru_cache(maxsize=1)
+def _strangers() -> Limiter:
+    return Limiter(STRANGERS_RATE)
+
+
 def _dsn_key(request: Request) -> str:
-    """Of an envelope that came without any other sign of who sent it, as through a tunnel."""
-    try:
-        return sentry.dsn_key(_envelope(request).header)
-    except (exceptions.APIException, Invalid):
-        return ""
+    """Of an envelope that came without any other sign of who sent it, as through a tunnel.
+
+    Anybody may send one: so no more is opened and read than its first line, and of each address only so many.
+    """
+    wait = _strangers().wait(request.META.get("REMOTE_ADDR", ""))
+    if wait:
+        raise exceptions.Throttled(wait)
+    raw = packed.beginning(request._request.body, request.headers.get("Content-Encoding", ""), LONGEST_HEADER)
+    return sentry.dsn_key(raw)
 
 
 def _envelope(request: Request) -> Envelope:

@@ -35,6 +35,19 @@ def unpack(body: bytes, encoding: str) -> bytes:
     return raw
 
 
+def beginning(body: bytes, encoding: str, size: int) -> bytes:
+    """At most so many bytes of what it unpacks to, without unpacking more; nothing of what does not open so (br)."""
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return body[:size]
+    if encoding in ("gzip", "x-gzip", "deflate"):
+        try:
+            return zlib.decompressobj(EITHER).decompress(body, size)
+        except zlib.error:
+            return b""
+    return b""
+
+
 def _brotli(body: bytes) -> bytes:
     """Into a buffer that is as large as it may grow: what does not fit stops there."""
     made = bytearray(MAX_DECODED + 1)

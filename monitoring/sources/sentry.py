@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import orjson
 
-from monitoring.models.errors import LONGEST_RELEASE, LONGEST_TYPE, LONGEST_UNIT
+from monitoring.models.errors import LONGEST_MESSAGE, LONGEST_RELEASE, LONGEST_TYPE, LONGEST_UNIT
 
 MOST_ITEMS: Final = 1_000
 MOST_LABELS: Final = 30
@@ -38,6 +38,8 @@ LEVELS: Final = {
 TAKEN: Final = frozenset({"service", "environment", "release", "severity"})
 EVENT_ID = re.compile(r"[0-9a-f]{32}\Z")
 UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
+# Where a parameter of a message stands.
+PLACE = re.compile(r"%%|%(?:\((?P<name>[^()]{1,100})\))?[sdirfg]")
 UNFIT = re.compile(r"[^a-zA-Z0-9_]+")
 # Without its zone it is UTC, says Sentry.
 UNZONED = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?\Z")
@@ -80,8 +82,15 @@ def read_store(raw: bytes) -> Envelope:
     return Envelope(events=[_object(raw, "the event")])
 
 
-def dsn_key(header: Mapping[str, Any]) -> str:
-    """The key in the `dsn` that an envelope names; empty when it names none."""
+def dsn_key(beginning: bytes) -> str:
+    """The key in the `dsn` that an envelope's first line names, if that is whole; empty when it names none."""
+    line, _ = _line(beginning, 0)
+    try:
+        header = orjson.loads(line)
+    except ValueError:
+        return ""
+    if not isinstance(header, dict):
+        return ""
     found = re.match(r"[a-z]+://([^:@/]+)(?::[^@/]*)?@", _text(header.get("dsn"), 500))
     return found[1] if found else ""
 
@@ -193,10 +202,26 @@ def _said(event: Mapping[str, Any], raised: Sequence[Mapping[str, Any]]) -> tupl
 
 
 def _filled(template: str, params: object) -> str:
-    try:
-        return template % (tuple(params) if isinstance(params, list) else params) if params else template
-    except (TypeError, ValueError, KeyError):
-        return template
+    """The template with its parameters, as far as it may become long: by no width or precision of the sender's."""
+    template = template[:LONGEST_MESSAGE]
+    in_turn = iter(params if isinstance(params, list) else ())
+    named = params if isinstance(params, Mapping) else {}
+    left = LONGEST_MESSAGE
+
+    def fill(found: re.Match[str]) -> str:
+        nonlocal left
+        if found[0] == "%%":
+            return "%"
+        value = named.get(found["name"], found[0]) if found["name"] else next(in_turn, found[0])
+        text = (value if isinstance(value, str) else _shown(value))[: max(left, 0)]
+        left -= len(text)
+        return text
+
+    return PLACE.sub(fill, template)[:LONGEST_MESSAGE] if params else template
+
+
+def _shown(value: object) -> str:
+    return str(value)[:LONGEST_MESSAGE] if isinstance(value, int | float | bool | None) else json.dumps(value)[:LONGEST]
 
 
 def _exceptions(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -215,6 +215,18 @@ def test_metadata_does_not_touch_what_a_person_has_defined(now_ms: int) -> None:
     assert (metric.type, metric.description) == ("gauge", "")
 
 
+def test_a_request_that_is_refused_says_nothing_of_metrics_either(now_ms: int) -> None:
+    for name in ("staging", "production"):
+        Environment.objects.create(key=name)
+    write(request(series({"__name__": "grown"}, (now_ms, 1.0))))
+    body = request(
+        series({"__name__": "up", "environment": "production"}, (now_ms, 1.0)),
+        families=[family("grown", 1, help_="Something else"), family("made", 2)],
+    )
+    assert write(body, key(environments=["staging"])).status_code == 403
+    assert (Metric.objects.get(name="grown").type, Metric.objects.filter(name="made").exists()) == ("gauge", False)
+
+
 def test_metadata_makes_no_more_metrics_than_there_may_be(settings: Any) -> None:
     settings.PORTAL_MAX_METRICS = Metric.objects.count() + 2
     assert write(request(families=[family(f"m{n}", 2) for n in range(5)])).status_code == 204

@@ -13,8 +13,9 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from pytest_django.fixtures import Settings
 
+from monitoring.api import sentry as sentry_door
 from monitoring.models import ErrorGroup, ErrorOccurrence, Rejection
-from monitoring.sources import packed
+from monitoring.sources import packed, sentry
 from portal import drf, jobs, keys
 from portal.limits import Limiter
 from portal.models import ApiKey, Service
@@ -364,3 +365,46 @@ def test_a_command_makes_the_key_and_prints_the_dsn(settings: Settings) -> None:
     assert keys.digest(keys.from_public(public)) == made.digest
     with pytest.raises(CommandError, match="there are: shop"):
         call_command("sentry_dsn", "bank")
+
+
+NOBODY = "?sentry_version=7"  # says nothing of who sends it
+
+
+def test_who_is_a_stranger_is_not_read_beyond_the_first_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may send an envelope: before its key is known, no more is opened than the line that may name one."""
+    sdk = Sdk()
+    read: list[int] = []
+
+    def unpack(body: bytes, encoding: str) -> bytes:
+        read.append(len(body))
+        return body
+
+    monkeypatch.setattr(packed, "unpack", unpack)
+    lists = b'{"a":[' + b"[]," * 100_000 + b"[]]}"
+    for body, encoding in ((lists, ""), (gzip.compress(lists), "gzip"), (bytes(cramjam.brotli.compress(lists)), "br")):
+        headers = {"Content-Encoding": encoding} if encoding else {}
+        assert sdk.post(body, query=NOBODY, headers=headers) == 403
+    assert read == []
+    monkeypatch.setattr(sentry_door, "_strangers", lambda limiter=Limiter(2): limiter)
+    assert [sdk.post(b"{}", query=NOBODY) for _ in range(3)] == [403, 403, 429]
+
+
+@pytest.mark.parametrize(
+    ("message", "params", "shown"),
+    [
+        ("%02000000000d", [1], "%02000000000d"),
+        ("%(a)s" * 4000, {"a": "x" * 1_000_000}, "x" * 8_000),
+        ("%s of %(b)s, %d %%", {"b": 2}, "%s of 2, %d %"),
+        ("%s and %r and %s", ["a", {"b": None}], 'a and {"b": null} and %s'),
+        ("a %.1000000000f", [1.5], "a %.1000000000f"),
+    ],
+)
+def test_a_message_is_filled_by_no_width_of_the_senders(message: str, params: Any, shown: str) -> None:
+    made = sentry.report(event(exception=None, message={"message": message, "params": params}), key="k", service="shop")
+    assert made["message"] == shown
+
+
+def test_words_of_the_senders_in_a_refusal_break_no_header() -> None:
+    sdk = Sdk("ingest", environments=[make.environment("staging"), make.environment("lab")])
+    assert sdk.post(envelope(item("event", event(environment="a\nb")))) in (400, 403)
+    assert "\n" not in sdk.answer["X-Sentry-Error"]

@@ -15,7 +15,7 @@ from monitoring.models import Alert, Incident, ReportedAlert, Threshold, Watchdo
 from monitoring.sources import alertmanager
 from portal import jobs
 from portal.errors import Forbidden, Invalid, Refused
-from portal.models import AuditEntry, Heartbeat
+from portal.models import ApiKey, AuditEntry, Heartbeat
 from tests import make
 from tests.make import BY
 
@@ -268,6 +268,23 @@ def test_a_request_of_signs_of_life_costs_the_same_however_many_watchdogs_there_
     for n in range(20):
         job(f"job-{n}", matchers={"alertname": f"Other{n}"})
     assert cost() == few
+
+
+@pytest.mark.parametrize("end", [4 * MINUTE, -MINUTE])
+def test_a_key_of_another_environment_neither_feeds_nor_silences_a_watchdog(end: timedelta) -> None:
+    dog, now = (
+        job("prometheus-eu", matchers={"alertname": "Watchdog"}, environment=make.production()),
+        jobs.database_now(),
+    )
+    watchdogs.beat(dog, by=BY, now=now)
+    make.key("ingest", environments=[make.environment("lab")])
+    lab = ApiKey.objects.order_by("-pk")[0]
+    sent = {"labels": ALWAYS, "startsAt": (now - MINUTE).isoformat(), "endsAt": (now + end).isoformat()}
+    reported.take([sent], alertmanager.of_api, by=lab, way="api", now=now + MINUTE)
+    assert (again(dog).status, again(dog).heard_at) == ("alive", now)
+    # One that fires is a sign of life of its own place.
+    own = Watchdog.objects.exclude(pk=dog.pk)
+    assert [str(one.environment) for one in own] == (["lab"] if end > timedelta(0) else [])
 
 
 # --- Doors --------------------------------------------------------------------------------------
