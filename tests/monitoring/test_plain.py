@@ -270,6 +270,16 @@ def test_whichever_bit_is_turned_both_ways_read_the_same(which: int) -> None:
         assert quick == slow, bit
 
 
+def test_what_holds_more_than_labels_before_its_last_sample_is_read_whole() -> None:
+    name, sample = written({"__name__": "up"}), written({}, (MS, 1.0))
+    rows = [name + sample + written({}, (MS + 1, 2.0)), name + b"\x1a\x00" + sample, name + b"\x22\x00" + sample]
+    learned(rows)
+    assert plain.split(rows, TIMES, None).places == []
+    quick, slow = both_ways(rows)
+    assert quick == slow
+    assert len(quick) == 4
+
+
 def test_a_label_that_ends_like_a_sample_is_no_sample() -> None:
     """The real sample comes first, which is allowed; behind it stands a label whose text looks like another."""
     looks = b"\x12\x10\x09" + b"a number" + b"\x10" + "\u00e9\u20ac5".encode()
