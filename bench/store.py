@@ -89,15 +89,16 @@ def written(web: Process, key: str, *, rate: float, size: int, seconds: int) -> 
     before = Sample.objects.count()
     command = [sys.executable, "-m", "bench.store_sender", str(web.port), key, str(rate), str(size)]
     began = time.monotonic()
-    sender = subprocess.Popen([*command, str(SERIES), str(seconds)], stdout=subprocess.PIPE)
     behind: list[float] = []
     judged_every: list[float] = []
-    while sender.poll() is None:
-        time.sleep(1)
-        behind.append(_behind())
-        judged_every.append(_age("monitoring.judge"))
-    assert sender.stdout is not None
-    told = json.loads(sender.stdout.read())
+    with tempfile.TemporaryFile() as said:  # a pipe would hold up a sender that has thousands of times to tell
+        sender = subprocess.Popen([*command, str(SERIES), str(seconds)], stdout=said)
+        while sender.poll() is None:
+            time.sleep(1)
+            behind.append(_behind())
+            judged_every.append(_age("monitoring.judge"))
+        said.seek(0)
+        told = json.loads(said.read())
     stored = Sample.objects.count() - before
     ended = time.monotonic()
     # What the last minutes left: with this in the time, the rate is one that can go on for ever.

@@ -1,11 +1,11 @@
 """Series that are known by their bytes: taken without reading their labels, and never mistaken for others."""
 
 import math
-import struct
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from django.test import TestCase
 from hypothesis import given, settings
@@ -154,7 +154,7 @@ def key(*places: str) -> ApiKey:
 
 
 def test_the_same_bytes_by_another_key_are_another_series_or_none_of_its_business(now_ms: int) -> None:
-    for name in ("staging", "production"):
+    for name in ("staging", "production", "qa"):
         Environment.objects.create(key=name)
     staging, production = key("staging"), key("production")
     known(written(UP, (now_ms - 5000, 1.0)), by=staging)
@@ -166,8 +166,9 @@ def test_the_same_bytes_by_another_key_are_another_series_or_none_of_its_busines
     known(written(named, (now_ms - 5000, 1.0)), by=key("staging", "production"))
     count = Sample.objects.count()
     known(written(named, (now_ms - 4000, 1.0)))
-    with pytest.raises(Forbidden):
-        take(written(named, (now_ms, 2.0)), by=staging)
+    for by in (staging, key("staging", "qa")):
+        with pytest.raises(Forbidden):
+            take(written(named, (now_ms, 2.0)), by=by)
     assert Sample.objects.count() == count + 1
 
 
@@ -190,13 +191,13 @@ ROWS = [
 ]
 
 
-def told(packed: Packed, known_: plain.Plain, read: Written) -> list[Any]:
+def told(packed: Packed, known_: plain.Plain, read: Written, times: Times) -> list[Any]:
     """Every sample, whichever way it came: its place, its series, its time and value."""
     columns = zip(known_.places, known_.known, known_.times(), known_.columns.values.tolist(), strict=True)
     found = [(place, one.metric, dict(one.labels), time, value) for place, one, time, value in columns]
     for place, sample in zip(read.series, read.samples, strict=True):
         try:
-            at = TIMES.read(sample["time"])
+            at = times.read(sample["time"])
         except incoming.Wrong:
             continue
         found.append((place, sample["metric"], sample["labels"], at, incoming.number(sample["value"])))
@@ -212,16 +213,16 @@ def learned(rows: list[bytes]) -> None:
     plain.learn(dict(enumerate(rows)), samples, None)
 
 
-def both_ways(rows: list[bytes]) -> tuple[Any, Any]:
+def both_ways(rows: list[bytes], times: Times = TIMES) -> tuple[Any, Any]:
     """What these come to for who knows some of them, and for who reads them all."""
     packed = Packed(rows, [])
-    known_ = plain.split(rows, TIMES, None)
+    known_ = plain.split(rows, times, None)
     try:
-        quick: Any = told(packed, known_, source.read(packed, known_.rest))
+        quick: Any = told(packed, known_, source.read(packed, known_.rest), times)
     except Malformed:
         quick = Malformed
     try:
-        slow: Any = told(packed, plain.NONE, source.read(packed))
+        slow: Any = told(packed, plain.NONE, source.read(packed), times)
     except Malformed:
         slow = Malformed
     return quick, slow
@@ -259,20 +260,41 @@ def test_whatever_bytes_are_changed_both_ways_read_the_same(changes: list[tuple[
     assert quick == slow
 
 
+@pytest.mark.parametrize("which", range(len(ROWS)))
+def test_whichever_bit_is_turned_both_ways_read_the_same(which: int) -> None:
+    learned(ROWS)
+    for bit in range(8 * len(ROWS[which])):
+        row = bytearray(ROWS[which])
+        row[bit // 8] ^= 1 << bit % 8
+        quick, slow = both_ways([bytes(row), *ROWS])
+        assert quick == slow, bit
+
+
+def test_what_holds_more_than_labels_before_its_last_sample_is_read_whole() -> None:
+    name, sample = written({"__name__": "up"}), written({}, (MS, 1.0))
+    rows = [name + sample + written({}, (MS + 1, 2.0)), name + b"\x1a\x00" + sample, name + b"\x22\x00" + sample]
+    learned(rows)
+    assert plain.split(rows, TIMES, None).places == []
+    quick, slow = both_ways(rows)
+    assert quick == slow
+    assert len(quick) == 4
+
+
 def test_a_label_that_ends_like_a_sample_is_no_sample() -> None:
-    """The real sample comes first, which is allowed; at the end stands a label whose value looks like another."""
-    looks = b"\x12\x10\x09" + struct.pack("<d", 9.0) + b"\x10" + varint(MS)
-    sample = b"\x12\x10\x09" + struct.pack("<d", 1.0) + b"\x10" + varint(MS)
-    name = b"\x0a\x0e\x0a\x08__name__\x12\x02up"
-    value = b"x" + looks.decode("latin-1").encode()  # any text will do
-    label = b"\x0a\x01a\x12" + varint(len(value)) + value
+    """The real sample comes first, which is allowed; behind it stands a label whose text looks like another."""
+    looks = b"\x12\x10\x09" + b"a number" + b"\x10" + "\u00e9\u20ac5".encode()
+    digits = np.frombuffer(looks[-6:], "u1").astype(object) & 0x7F
+    at = sum(int(digit) << 7 * place for place, digit in enumerate(digits))
+    times = Times.around(datetime.fromtimestamp(at / 1000, UTC), retention=timedelta(hours=48))
+    name, sample = written({"__name__": "up"}), written({}, (at, 1.0))
+    label = b"\x0a\x01a\x12" + varint(len(looks)) + looks
     odd = sample + name + b"\x0a" + varint(len(label)) + label
-    forged = [odd, name + sample]
-    for rows in (forged, [*forged, *ROWS]):
+    for rows in ([odd], [name + sample, odd], [sample + name]):
         series.forget_all()
         learned(rows)
-        quick, slow = both_ways(rows)
+        quick, slow = both_ways(rows, times)
         assert quick == slow
+        assert len(quick) == len(rows)
 
 
 def test_a_request_of_known_series_costs_no_more_statements_the_more_they_are(
