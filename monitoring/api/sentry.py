@@ -109,7 +109,7 @@ def _envelope(request: Request) -> Envelope:
 
 def _read(request: Request, reader: Any) -> Envelope:
     try:
-        raw = packed.unpack(request._request.body, request.headers.get("Content-Encoding", ""))
+        raw = packed.unpack(request._request.body, request.headers.get("Content-Encoding", ""), brotli=True)
         found: Envelope = reader(raw)
     except TooLarge as error:
         raise TooMuch(str(error)) from None

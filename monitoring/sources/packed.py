@@ -16,8 +16,8 @@ class UnknownEncoding(Exception):
     """A Content-Encoding that we do not open."""
 
 
-def unpack(body: bytes, encoding: str) -> bytes:
-    """The body by its Content-Encoding (gzip, deflate, br, none), never more of it than it may grow to.
+def unpack(body: bytes, encoding: str, *, brotli: bool = False) -> bytes:
+    """The body by its Content-Encoding (gzip, deflate, none; br where it is taken), never more than it may grow to.
 
     Raises TooLarge, Malformed, UnknownEncoding.
     """
@@ -26,10 +26,11 @@ def unpack(body: bytes, encoding: str) -> bytes:
         raw = body
     elif encoding in ("gzip", "x-gzip", "deflate"):
         raw = _inflate(body)
-    elif encoding == "br":
+    elif encoding == "br" and brotli:
         raw = _brotli(body)
     else:
-        raise UnknownEncoding(f"send gzip, deflate, br or no Content-Encoding, not '{encoding[:50]}'")
+        known = "gzip, deflate, br" if brotli else "gzip"
+        raise UnknownEncoding(f"send {known} or no Content-Encoding, not '{encoding[:50]}'")
     if len(raw) > MAX_DECODED:
         raise TooLarge(f"the body unpacks to more than {MAX_DECODED} bytes")
     return raw

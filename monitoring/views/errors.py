@@ -24,7 +24,7 @@ from portal.errors import Invalid
 from portal.models import Environment, Service, User
 
 PAGE_SIZE = 30
-OCCURRENCES, RELEASES, HISTORY = 20, 10, 20
+OCCURRENCES, RELEASES, HISTORY = 10, 10, 20
 LIST_SPAN, CHART_SPAN = timedelta(hours=23), timedelta(days=7)
 BARS_WIDTH, BARS_HEIGHT = 120, 24  # of a drawing's own coordinates
 Status = ErrorGroup.Status

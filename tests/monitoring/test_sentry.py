@@ -211,6 +211,12 @@ def test_bodies_come_packed(packing: str) -> None:
     assert the_group().count == 1
 
 
+def test_what_is_packed_in_another_way_is_refused_by_name() -> None:
+    sdk = Sdk()
+    assert sdk.post(b"x", headers={"Content-Encoding": "zstd"}) == 415
+    assert "gzip, deflate, br or no Content-Encoding, not 'zstd'" in sdk.body["detail"]
+
+
 @pytest.mark.parametrize("packing", ["gzip", "br"])
 def test_a_bomb_is_refused_before_it_is_unpacked(packing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packed, "MAX_DECODED", 1024 * 1024)
