@@ -1,10 +1,10 @@
-"""What pages may watch of incidents, alerts, thresholds and sources, and who."""
+"""What pages may watch of incidents, alerts, errors, thresholds and sources, and who."""
 
 from typing import Any
 
 from django.db.models import QuerySet
 
-from monitoring.models import Alert, Incident, MetricSource, Silence, Slo, Threshold
+from monitoring.models import Alert, ErrorGroup, Incident, MetricSource, Silence, Slo, Threshold
 from monitoring.views import source_charts
 from portal import live, permissions
 from portal.models import User
@@ -16,6 +16,10 @@ def _may_incident(person: User, what: str | None) -> bool:
 
 def _may_alert(person: User, what: str | None) -> bool:
     return _one(Alert.objects.all(), person, what)
+
+
+def _may_error(person: User, what: str | None) -> bool:
+    return _one(ErrorGroup.objects.all(), person, what)
 
 
 def _may_threshold(person: User, what: str | None) -> bool:
@@ -55,6 +59,7 @@ def _one(rows: "QuerySet[Any]", person: User, what: str | None) -> bool:
 
 live.topic("incidents", may=_may_incident)
 live.topic("alerts", may=_may_alert)
+live.topic("errors", may=_may_error)
 live.topic("thresholds", may=_may_threshold)
 live.topic("silences", may=_may_silence)
 live.topic("rotas", may=_may_rota)

@@ -47,8 +47,12 @@ def _limiter() -> Limiter:
 class KeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer KEY` or `X-API-Key: KEY`."""
 
+    def presented(self, request: Request) -> str:
+        """The secret that the request carries; empty when there is none."""
+        return keys.presented(request.headers.get("Authorization", ""), request.headers.get("X-API-Key", ""))
+
     def authenticate(self, request: Request) -> tuple[ApiKey, None] | None:
-        raw = keys.presented(request.headers.get("Authorization", ""), request.headers.get("X-API-Key", ""))
+        raw = self.presented(request)
         if not raw:
             return None
         key = self.find(raw)

@@ -26,6 +26,7 @@ EVALUATIONS = Counter(
 
 _DOORS = (
     ("/ofrep/", "ofrep"), ("/ingest/", "ingest"), ("/api/v1/samples/", "ingest"), ("/api/v1/events/", "ingest"),
+    ("/api/v1/errors/", "ingest"),
     ("/api/", "api"), ("/admin/", "admin"), ("/static/", "static"), ("/status/", "status"), ("/hooks/", "hooks"),
     ("/health/", "health"), ("/metrics", "metrics"),
 )  # fmt: skip

@@ -1,6 +1,9 @@
 """API keys: made once, kept as SHA-256, held in memory by the doors that may not ask the database."""
 
+import base64
+import binascii
 import hashlib
+import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,11 +17,26 @@ from portal.errors import Invalid
 from portal.models import ApiKey, Environment, Service
 
 PREFIX = "fd_"
+PUBLIC = re.compile(r"[0-9a-f]{64}\Z")
 
 
 def digest(raw: str) -> str:
     """How a key is stored. Keys are 256 random bits, so a plain hash cannot be guessed back."""
     return hashlib.sha256(raw.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def to_public(raw: str) -> str:
+    """The key in hexadecimal digits: for where a dash is not taken, as in the DSN of a Sentry SDK."""
+    body = raw.removeprefix(PREFIX)
+    return base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)).hex()
+
+
+def from_public(given: str) -> str:
+    """The key itself, from its hexadecimal digits; whatever else is given stays as it is."""
+    text = given.strip()
+    if not PUBLIC.match(text.lower()):
+        return text
+    return PREFIX + base64.urlsafe_b64encode(binascii.unhexlify(text)).decode().rstrip("=")
 
 
 def create(

@@ -220,6 +220,8 @@ SPECTACULAR_SETTINGS = {
         "SloKind": "monitoring.models.Slo.Kind",
         "ErrorStatus": "monitoring.models.ErrorGroup.Status",
         "ErrorSeverity": "monitoring.models.ErrorSeverity",
+        "ReportedSeverity": "monitoring.actions.error_reports.SAID_SEVERITIES",
+        "IncidentSeverity": "monitoring.models.Severity",
         "FeedbackKind": "feedback.models.Entry.Kind",
     },
 }

@@ -11,6 +11,7 @@ from monitoring.api.browser import Browser
 from monitoring.api.browser import script as browser_script
 from monitoring.api.otlp import Otlp
 from monitoring.api.remote_write import RemoteWrite
+from monitoring.api.sentry import SentryEnvelope, SentryStore
 from portal.admin import site
 from portal.pages import demo, home
 
@@ -29,6 +30,8 @@ urlpatterns = [
     path("logout/", auth.LogoutView.as_view(), name="logout"),
     path("admin/", site.urls),
     path("api/v1/", include("portal.api.urls")),
+    path("api/<int:project>/envelope/", SentryEnvelope.as_view(), name="sentry-envelope"),
+    path("api/<int:project>/store/", SentryStore.as_view(), name="sentry-store"),
     path("", include("rollouts.views.urls")),
     path("", include("monitoring.views.urls")),
     path("", include("feedback.views.urls")),

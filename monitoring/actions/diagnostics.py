@@ -9,6 +9,7 @@ from django.db.models import F
 
 from monitoring.models import Alert, Incident, IncidentAttachment, Rejection, ResponseRun, Series
 from monitoring.models.metrics import AHEAD
+from monitoring.queries import errors as questions
 from monitoring.queries.points import matching
 from monitoring.queries.rollups import chart
 from portal import jobs
@@ -17,6 +18,7 @@ SPAN = timedelta(hours=1)
 STEP = timedelta(minutes=1)
 MOST_SERIES = 40
 MOST_LINES = 50
+MOST_ERRORS = 20
 
 
 def capture(run: ResponseRun) -> IncidentAttachment:
@@ -33,7 +35,7 @@ def capture(run: ResponseRun) -> IncidentAttachment:
 
 
 def gather(incident: Incident, *, now: datetime) -> dict[str, Any]:
-    """The series behind its alerts first, then others of the same place; what fires; what was turned away."""
+    """The series behind its alerts first, then others of its place; its errors, what fires, what was turned away."""
     since = now - SPAN
     chosen = _series(incident)
     # Clocks of senders may be a little ahead of ours.
@@ -63,8 +65,30 @@ def gather(incident: Incident, *, now: datetime) -> dict[str, Any]:
             {"threshold": one.threshold.name, "level": one.level, "reason": one.reason, "labels": one.labels}
             for one in firing
         ],
+        "errors": _errors(incident, since=since),
         "rejections": [{"source": one.source, "reason": one.reason, "count": one.count} for one in turned_away],
     }
+
+
+def _errors(incident: Incident, *, since: datetime) -> list[dict[str, Any]]:
+    """Of one service in one environment alone: of a wider place not everybody who sees the incident may see them."""
+    if incident.service is None or incident.environment is None:
+        return []
+    found = questions.recent(incident.service, incident.environment, since=since, most=MOST_ERRORS)
+    return [
+        {
+            "id": one.group.pk,
+            "type": one.group.type,
+            "message": one.group.message,
+            "culprit": one.group.culprit,
+            "severity": one.group.severity,
+            "release": one.group.last_release,
+            "count": one.count,
+            "new": one.group.first_seen >= since,
+            "regressed": one.group.regressed_at is not None and one.group.regressed_at >= since,
+        }
+        for one in found
+    ]
 
 
 def _series(incident: Incident) -> list[Series]:

@@ -29,6 +29,7 @@ LONGEST_STACK = 64 * 1024  # characters
 MOST_FRAMES = 500
 MOST_PARTS = 20  # of a fingerprint
 SEVERITIES = {**{one.value: one.value for one in ErrorSeverity}, "fatal": ErrorSeverity.CRITICAL.value}
+SAID_SEVERITIES = [(name, name) for name in SEVERITIES]  # as choices
 # What a report says in a field of its own.
 PLACES = ("service", "environment", "release", "severity")
 CUT = "… (cut)"

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from monitoring.actions import error_groups, errors, incoming
-from monitoring.actions.error_reports import MOST_FRAMES, MOST_PARTS, SEVERITIES
+from monitoring.actions.error_reports import MOST_FRAMES, MOST_PARTS, SAID_SEVERITIES
 from monitoring.api import batches
 from monitoring.api.batches import RESPONSES, BatchParser
 from monitoring.api.choosing import chosen
@@ -48,7 +48,7 @@ class ErrorReport(Serializer):
     stack = serializers.CharField(required=False, help_text="as the language prints it")
     frames = FrameShape(many=True, required=False, max_length=MOST_FRAMES, help_text="the innermost first")  # type: ignore[call-arg]
     severity = serializers.ChoiceField(
-        sorted(SEVERITIES), required=False, help_text="error when left out; fatal is critical"
+        SAID_SEVERITIES, required=False, help_text="error when left out; fatal is critical"
     )
     service = serializers.CharField(max_length=128)
     environment = serializers.CharField(max_length=128, required=False, help_text="the key's own when left out")
@@ -118,15 +118,15 @@ class ErrorGroupDetail(ErrorGroupShape):
     occurrences = ErrorOccurrenceShape(many=True, help_text="the latest that are kept")
 
 
-class PossiblyBecause(Serializer):
+class ErrorRemark(Serializer):
     because = serializers.CharField(max_length=2000, required=False, allow_blank=True, default="")
 
 
-class Because(Serializer):
+class ErrorReason(Serializer):
     because = serializers.CharField(max_length=2000)
 
 
-class Assignee(Serializer):
+class ErrorAssignee(Serializer):
     person = serializers.SlugRelatedField("username", queryset=User.objects.filter(is_active=True), allow_null=True)
 
 
@@ -206,24 +206,24 @@ class Errors(Ingesting, DoorSet):
 class ErrorVerbs(DoorSet):
     """What people say of a group: with the scope write, as any change."""
 
-    @extend_schema(request=PossiblyBecause, responses=ErrorGroupShape)
+    @extend_schema(request=ErrorRemark, responses=ErrorGroupShape)
     def resolve(self, request: Request, pk: int) -> Response:
         """It is mended. When it comes again in a newer release, it is open again, and said to be back."""
-        return self._act(pk, error_groups.resolve, **self.body(PossiblyBecause))
+        return self._act(pk, error_groups.resolve, **self.body(ErrorRemark))
 
-    @extend_schema(request=Because, responses=ErrorGroupShape)
+    @extend_schema(request=ErrorReason, responses=ErrorGroupShape)
     def ignore(self, request: Request, pk: int) -> Response:
         """Nobody needs to care: it is counted on, and in no threshold's sample any more."""
-        return self._act(pk, error_groups.ignore, **self.body(Because))
+        return self._act(pk, error_groups.ignore, **self.body(ErrorReason))
 
-    @extend_schema(request=PossiblyBecause, responses=ErrorGroupShape)
+    @extend_schema(request=ErrorRemark, responses=ErrorGroupShape)
     def reopen(self, request: Request, pk: int) -> Response:
-        return self._act(pk, error_groups.reopen, **self.body(PossiblyBecause))
+        return self._act(pk, error_groups.reopen, **self.body(ErrorRemark))
 
-    @extend_schema(request=Assignee, responses=ErrorGroupShape)
+    @extend_schema(request=ErrorAssignee, responses=ErrorGroupShape)
     def assign(self, request: Request, pk: int) -> Response:
         """null: nobody's."""
-        return self._act(pk, error_groups.assign, **self.body(Assignee))
+        return self._act(pk, error_groups.assign, **self.body(ErrorAssignee))
 
     def _act(self, pk: int, act: Any, **said: Any) -> Response:
         rows = permissions.visible(self.by, ErrorGroup.objects.select_related("service", "environment", "assignee"))

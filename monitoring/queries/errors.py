@@ -60,13 +60,10 @@ def chosen(
     return rows
 
 
-def recent(service: Service | None, environment: Environment | None, *, since: datetime, most: int) -> list[Recent]:
-    """The groups of a place that came since then, the most frequent first. Nothing of no place."""
-    if service is None and environment is None:
-        return []
-    where = {name: place for name, place in (("service", service), ("environment", environment)) if place is not None}
+def recent(service: Service, environment: Environment, *, since: datetime, most: int) -> list[Recent]:
+    """The groups of a place that came since then, the most frequent first: two queries."""
     counted = (
-        ErrorOccurrence.objects.filter(time__gte=since, **where)
+        ErrorOccurrence.objects.filter(service=service, environment=environment, time__gte=since)
         .order_by()
         .values("group")
         .annotate(many=Count("pk"), newest=Max("time"))

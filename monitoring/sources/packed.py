@@ -3,6 +3,8 @@
 import zlib
 from typing import Final
 
+import cramjam
+
 from monitoring.sources.wire import Malformed, TooLarge
 
 MAX_DECODED: Final = 16 * 1024 * 1024  # bytes
@@ -15,7 +17,7 @@ class UnknownEncoding(Exception):
 
 
 def unpack(body: bytes, encoding: str) -> bytes:
-    """The body by its Content-Encoding (gzip, deflate, none).
+    """The body by its Content-Encoding (gzip, deflate, br, none), never more of it than it may grow to.
 
     Raises TooLarge, Malformed, UnknownEncoding.
     """
@@ -24,11 +26,25 @@ def unpack(body: bytes, encoding: str) -> bytes:
         raw = body
     elif encoding in ("gzip", "x-gzip", "deflate"):
         raw = _inflate(body)
+    elif encoding == "br":
+        raw = _brotli(body)
     else:
-        raise UnknownEncoding(f"send gzip or no Content-Encoding, not '{encoding[:50]}'")
+        raise UnknownEncoding(f"send gzip, deflate, br or no Content-Encoding, not '{encoding[:50]}'")
     if len(raw) > MAX_DECODED:
         raise TooLarge(f"the body unpacks to more than {MAX_DECODED} bytes")
     return raw
+
+
+def _brotli(body: bytes) -> bytes:
+    """Into a buffer that is as large as it may grow: what does not fit stops there."""
+    made = bytearray(MAX_DECODED + 1)
+    try:
+        size = cramjam.brotli.decompress_into(body, made)
+    except cramjam.DecompressionError as error:
+        if "whole buffer" in str(error):
+            raise TooLarge(f"the body unpacks to more than {MAX_DECODED} bytes") from None
+        raise Malformed(f"the body is not packed as it says: {error}") from None
+    return bytes(memoryview(made)[:size])
 
 
 def _inflate(body: bytes) -> bytes:

@@ -16,6 +16,7 @@ from portal.demo import config
 from portal.demo.control import Control
 from portal.demo.deciding import Deciding
 from portal.demo.doors import Door
+from portal.demo.failures import Failures
 from portal.demo.pages import Pages
 from portal.demo.releases import Releases
 from portal.demo.reporting import Reporting
@@ -47,7 +48,8 @@ def main() -> int:
     pages = Pages(Door(known.portal, keys["browser"]))
     releases = Releases(Door(known.portal, keys["write"]), trouble, known.pause)
     reporting = Reporting(Door(known.portal, keys["ingest"]), tally, known.report_every)
-    visits = Visits(deciding, tally, trouble, releases, voices, pages, known.visits)
+    failures = Failures(Door(known.portal, keys["ingest"]))
+    visits = Visits(deciding, tally, trouble, releases, voices, pages, failures, known.visits)
 
     def state() -> dict[str, Any]:
         return {
@@ -58,6 +60,7 @@ def main() -> int:
             "samples_sent": reporting.sent,
             "reports_waiting": tally.backlog,
             "feedback_posted": voices.posted,
+            "errors_posted": failures.posted,
             "page_views_told": pages.told,
             "running_for": round(time.time() - began, 1),
             "release": releases.shown(),
@@ -71,6 +74,7 @@ def main() -> int:
         "reports": reporting.run,
         "voices": voices.run,
         "pages": pages.run,
+        "failures": failures.run,
     }
     for name, live in lives.items():
         threading.Thread(target=live, args=(stopping,), name=name, daemon=True).start()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from portal.demo import people, scene
 from portal.demo.deciding import Deciding
+from portal.demo.failures import Failures
 from portal.demo.pages import Pages
 from portal.demo.people import Customer
 from portal.demo.releases import Releases
@@ -17,6 +18,7 @@ from portal.demo.voices import Voices
 # What else the shop asks, and how often.
 OTHER_FLAGS = ("new-address-form", "gift-wrap", "pay-with-blik")
 ASKS_ANOTHER = 0.15
+RAISES = 0.01
 REST = 0.25  # seconds: visits come in small groups, so that the program sleeps in between
 
 
@@ -31,10 +33,12 @@ class Visits:
         releases: Releases,
         voices: Voices,
         pages: Pages,
+        failures: Failures,
         rate: float,
     ) -> None:
         self._deciding, self._tally, self._trouble = deciding, tally, trouble
-        self._releases, self._voices, self._pages, self._rate = releases, voices, pages, rate
+        self._releases, self._voices, self._rate = releases, voices, rate
+        self._pages, self._failures = pages, failures
         self.customers = people.population()
         self._dice = random.Random()
         self._owed = 0.0
@@ -66,6 +70,9 @@ class Visits:
         labels = _labels(scene.SERVICE, flag=scene.FLAG, variant=build)
         self._tally.count(labels, requests=scene.REQUESTS_A_VISIT, errors=errors, seconds=seconds)
         version, slowest = self._releases.version_of(build), max(seconds)
+        # Of the usual failures few are exceptions.
+        if errors and (met.errors or self._dice.random() < RAISES):
+            self._failures.happened(customer, version, injected=bool(met.errors))
         self._voices.hear(customer, build, version, errors=errors, slowest=slowest, angry=met.angry)
         self._pages.viewed(customer, build, version, errors=errors, slowest=slowest)
 

@@ -31,6 +31,7 @@ BENEATH = {
         "/on-call/",
         "/action-items/",
         "/alerts/",
+        "/errors/",
         "/thresholds/",
         "/slos/",
         "/browsers/",

@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
-from monitoring.models import PostMortem
+from monitoring.models import ErrorGroup, PostMortem
 from portal.models import User
 from rollouts.actions import audience_links
 from rollouts.models import Audience, Segment
@@ -50,6 +50,8 @@ def _addresses(made: World) -> dict[str, str]:
         "post-mortem": reverse("post-mortem", args=[PostMortem.objects.order_by("pk")[0].incident_id]),
         "action-items": reverse("action-items"),
         "incident": reverse("incident", args=[made.incidents[0].pk]),
+        "errors": reverse("errors"),
+        "error": reverse("error", args=[ErrorGroup.objects.order_by("pk")[0].pk]),
         "channels": reverse("channels"),
         "dead-letters": reverse("dead-letters"),
         "change-requests": reverse("change-requests"),

@@ -92,6 +92,7 @@ def test_every_operation_answers_as_documented(portal: Journey, walk: Walk, refu
     _flags(walk)
     _imports(walk)
     _monitoring(walk)
+    _errors(walk)
     _silences(walk)
     _escalation(walk)
     _slos(walk)
@@ -223,6 +224,24 @@ def _monitoring(walk: Walk) -> None:
     walk("POST", "thresholds/", {"name": "worded", "condition": "p95(latency) > 3 for 5m"})
     walk("POST", "thresholds/", {"name": "both", "combine": {"of": [made_["id"], gone["id"]], "need": 2}})
     walk("DELETE", "thresholds/{id}/", id=gone["id"])
+
+
+def _errors(walk: Walk) -> None:
+    failed = {
+        "type": "KeyError",
+        "service": "shop",
+        "environment": "staging",
+        "release": "1.0",
+        "unit": "u1",
+        "key": "e1",
+    }
+    walk("POST", "errors/", {"errors": [failed]})
+    group = walk("GET", "errors/")["results"][0]["id"]
+    walk("GET", "errors/{id}/", id=group)
+    walk("POST", "errors/{id}/resolve/", {}, id=group)
+    walk("POST", "errors/{id}/ignore/", {"because": "a drill"}, id=group)
+    walk("POST", "errors/{id}/reopen/", {}, id=group)
+    walk("POST", "errors/{id}/assign/", {"person": "ines"}, id=group)
 
 
 def _slos(walk: Walk) -> None:

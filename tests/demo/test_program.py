@@ -13,12 +13,14 @@ import httpx
 import pytest
 from django.test import Client
 
+from monitoring.actions import errors
 from monitoring.models import ErrorGroup, Series
 from monitoring.queries import web_vitals
 from portal import jobs, keys
 from portal.demo import config, pages, people, phrases, scene, tally
 from portal.demo.control import Control
 from portal.demo.doors import Away, Door, Refused
+from portal.demo.failures import Failures
 from portal.demo.reporting import Reporting
 from portal.demo.tally import Tally
 from portal.demo.trouble import HEAD_START, Injected, Trouble, Wrong
@@ -314,3 +316,24 @@ def test_what_a_page_view_tells_is_taken_whole_by_the_portal() -> None:
     group = ErrorGroup.objects.get(type="TypeError")
     assert group.count >= 6
     assert group.last_release == "2026.48"
+
+
+# --- Errors -------------------------------------------------------------------------------------
+def test_a_storm_of_failures_is_told_in_a_few_reports_that_the_portal_takes(db: None) -> None:
+    make.service(scene.SERVICE)
+    make.environment(scene.ENVIRONMENT)
+    failures, customer = Failures(Door("http://127.0.0.1:1", "none")), people.population()[0]
+    for injected in (True, True, False):
+        failures.happened(customer, "2026.47", injected=injected)
+        if not injected:
+            break
+        failures._not_before = 0.0
+    told = [failures._waiting.get_nowait() for _ in range(3)]
+    for _ in range(1000):
+        failures.happened(customer, "", injected=True)
+    assert failures._waiting.empty(), "one in a second and a half"
+    assert errors.record(told, by=make.BY).accepted == 3
+    assert set(ErrorGroup.objects.values_list("type", "severity", "count", "last_release")) == {
+        ("AddressServiceBusy", "critical", 2, "2026.47"),
+        ("KeyError", "error", 1, "2026.47"),
+    }

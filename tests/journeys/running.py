@@ -84,9 +84,9 @@ class Journey(Running):
             for process in worker:
                 process.resume()
 
-    def web_beside(self) -> str:
-        """Start one more web process on the same servers; its address."""
-        with ports.listen("127.0.0.1", 0) as probe:
+    def web_beside(self, port: int = 0) -> str:
+        """Start one more web process on the same servers, at this port or a free one; its address."""
+        with ports.listen("127.0.0.1", port) as probe:
             port = probe.getsockname()[1]
         found = self.runtime
         servers = {"DATABASE_URL": found["database_url"], "REDIS_URL": found["redis_url"]}
@@ -96,6 +96,13 @@ class Journey(Running):
         address = f"http://127.0.0.1:{port}"
         wait_for(lambda: answers(f"{address}/health/evaluate"), "a second web process")
         return address
+
+    def kill_beside(self) -> None:
+        """Those that were started so: nothing answers at their addresses any more."""
+        while self._beside:
+            process = self._beside.pop()
+            process.kill()
+            process.wait(30)
 
     @property
     def beside(self) -> list[int]:

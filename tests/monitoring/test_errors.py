@@ -288,7 +288,10 @@ def test_two_who_send_the_same_at_once_count_it_once() -> None:
     def send(order: int) -> None:
         try:
             ready.wait(20)
-            results.append(errors.record(batch if order % 2 else batch[::-1], by=BY, now=NOW).accepted)
+            for turn in range(5):
+                own = [report(f"{order}-{turn}-{n}", type=f"E{n % 5}", unit=f"u{n}") for n in range(10)]
+                whole = [*batch, *own]
+                results.append(errors.record(whole if order % 2 else whole[::-1], by=BY, now=NOW).accepted)
         finally:
             connections.close_all()
 
@@ -297,12 +300,13 @@ def test_two_who_send_the_same_at_once_count_it_once() -> None:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert sum(results) == 60
-    assert len(results) == 4
-    assert sum(ErrorGroup.objects.values_list("count", flat=True)) == 60
-    assert sum(ErrorHour.objects.values_list("count", flat=True)) == 60
+    total = 60 + 4 * 5 * 10
+    assert sum(results) == total
+    assert len(results) == 4 * 5
+    assert sum(ErrorGroup.objects.values_list("count", flat=True)) == total
+    assert sum(ErrorHour.objects.values_list("count", flat=True)) == total
     assert sum(ErrorGroup.objects.values_list("users", flat=True)) == 60
-    assert counted() == 60.0
+    assert counted() == total
 
 
 # --- From errors to an incident -----------------------------------------------------------------

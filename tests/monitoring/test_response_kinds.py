@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.test import TestCase
 
-from monitoring.actions import channels, definitions, incidents, outbox, responses
+from monitoring.actions import channels, definitions, errors, incidents, outbox, responses
 from monitoring.models import Channel, Incident, IncidentAttachment, OutboxMessage, ResponseRun
 from monitoring.models.incidents import HOOKED
 from portal.errors import Forbidden, Invalid, Refused
@@ -16,6 +16,7 @@ from tests.monitoring import watching
 from tests.monitoring.doors import Caller
 from tests.monitoring.receiver import Receiver, Reply
 from tests.monitoring.watching import BY, Clock, Deeds, the_incident
+from tests.pages import seats
 
 pytestmark = pytest.mark.django_db
 
@@ -171,9 +172,21 @@ class TestMachinesOutside:
 def test_the_last_hour_is_attached_and_can_never_be_changed(clock: Clock) -> None:
     define("capture_diagnostics")
     watching.threshold()
+    make.environment("lab")
+    failed = {"type": "KeyError", "message": "'x'", "severity": "critical", "release": "1.0", **watching.LABELS}
+    hour_ago = clock.at(-3700)
+    for told in ({}, {}, {"type": "Timeout"}, {"type": "Late", "time": hour_ago}, {"environment": "lab"}):
+        assert errors.record([failed | told], by=BY).accepted == 1
     clock.look(1, 480, 500)
     attachment = IncidentAttachment.objects.get()
-    (series,) = attachment.content["series"]
+    kept = attachment.content["errors"]
+    assert [(one["type"], one["count"], one["new"], one["release"]) for one in kept] == [
+        ("KeyError", 2, True, "1.0"),
+        ("Timeout", 1, True, "1.0"),
+    ]
+    page = seats.captain().get(f"/incidents/{attachment.incident_id}/attachments/{attachment.pk}/").content.decode()
+    assert f'<a href="/errors/{kept[0]["id"]}/"><strong>KeyError</strong></a>' in page
+    series = attachment.content["series"][0]
     assert (series["metric"], series["labels"]) == ("latency_ms", watching.LABELS)
     assert max(value for _, value in series["points"]) <= 500
     assert attachment.content["firing"][0]["threshold"] == "latency"

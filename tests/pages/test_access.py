@@ -12,6 +12,7 @@ from monitoring.models import (
     ActionItem,
     Alert,
     Channel,
+    ErrorGroup,
     IncidentAttachment,
     MaintenanceWindow,
     MetricSource,
@@ -68,6 +69,7 @@ def _doors(made: World) -> list[Door]:
     run = ResponseRun.objects.order_by("pk")[0]
     attachment = IncidentAttachment.objects.order_by("pk")[0].pk
     source = MetricSource.objects.order_by("pk")[0].pk
+    error = ErrorGroup.objects.order_by("pk")[0].pk
     flag, place, segment = made.flags[0].key, made.environment.key, Segment.objects.order_by("pk")[0].key
     return [
         Door("home", ()),
@@ -134,6 +136,9 @@ def _doors(made: World) -> list[Door]:
         Door("on-call-take-back", (RotaOverride.objects.order_by("pk")[0].pk,), posts=True),
         Door("alerts", ()),
         Door("alert-mark", (alert, "mark-false"), posts=True),
+        Door("errors", ()),
+        Door("error", (error,)),
+        Door("error-press", (error, "resolve"), posts=True),
         Door("thresholds", ()),
         Door("threshold", (threshold,)),
         Door("threshold-new", (), edits=True),

@@ -6,8 +6,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from monitoring.actions import incidents
-from monitoring.models import MetricSource, PostMortem, Slo, Threshold
+from monitoring.actions import error_groups, errors, incidents
+from monitoring.models import ErrorGroup, MetricSource, PostMortem, Slo, Threshold
 from portal.models import Environment
 from rollouts.actions import runs
 from rollouts.models import Segment
@@ -58,6 +58,8 @@ MOST = {
     "incident-part state": 10,
     "incident-part timeline": 5,
     "alerts": 10,
+    "errors": 12,
+    "error": 13,
     "thresholds": 24,
     "threshold": 24,
     "threshold-new": 7,
@@ -117,6 +119,8 @@ def _addresses(made: World) -> dict[str, str]:
         "incidents": reverse("incidents") + "?show=all",
         "on-call": reverse("on-call"),
         "alerts": reverse("alerts") + "?show=all",
+        "errors": reverse("errors"),
+        "error": reverse("error", args=[ErrorGroup.objects.order_by("pk")[0].pk]),
         "thresholds": reverse("thresholds"),
         "threshold": reverse("threshold", args=[latency.pk]),
         "threshold-new": reverse("threshold-new"),
@@ -153,6 +157,11 @@ def _deepen(made: World, times: int) -> None:
     for turn in range(times):
         document = {"enabled": True, "off_variant": "off", "fallthrough": {"variant": "off", "rollout": turn}}
         make.configure(made.flags[0], place, document)
+        group = ErrorGroup.objects.select_related("service", "environment").order_by("pk")[0]
+        told = {"type": group.type, "service": group.service.key, "environment": group.environment.key}
+        known = group.occurrences.earliest("id").stack
+        errors.record([{**told, "stack": known, "release": f"3.{turn}", "unit": f"u{turn}"}], by=BY)
+        (error_groups.reopen if turn % 2 else error_groups.resolve)(group, by=BY)
         incidents.note(made.incidents[0], f"note {turn}", by=BY)
         runs.change(made.deployments[0], held_because=f"look {turn}")
 

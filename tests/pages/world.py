@@ -13,6 +13,7 @@ from feedback.actions import entries
 from monitoring.actions import (
     action_items,
     definitions,
+    errors,
     escalation_policies,
     events,
     exposures,
@@ -208,6 +209,12 @@ class World:
         exposures.count(f"web-{n}", 1, {(self.environment.key, flag, "on", exposures.minute_of(now)): 7}, [shown])
         bought = {"name": "order_placed", "unit": f"unit-{n}", "environment": self.environment.key, "value": 4.5}
         events.record([bought], by=BY)
+        where = {"service": f"service-{n}", "environment": self.environment.key, "unit": f"unit-{n}"}
+        stack = (
+            'Traceback (most recent call last):\n  File "/srv/cart.py", line 12, in total\n    return prices[name]\n'
+        )
+        failed = {"type": f"KeyError{n}", "message": "'price'", "stack": stack, "release": f"1.{n}", **where}
+        errors.record([failed, failed | {"severity": "critical", "release": f"2.{n}"}], by=BY)
 
 
 def world(size: int) -> World:

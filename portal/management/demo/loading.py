@@ -13,6 +13,7 @@ from portal.errors import Refused
 from portal.management.demo import (
     cast,
     key_file,
+    past_errors,
     past_feedback,
     past_flags,
     past_incidents,
@@ -69,13 +70,20 @@ def _load() -> tuple[int, int, int, int]:
     past_incidents.write(world, pasts, definition, lines)
     past_runs.tell(world, pasts, flags, lines)
     past_flags.save(world, flags)
+    failed = past_errors.write(world, told)
     feedback = past_feedback.write(world, told)
     entries = world.chronicle.write()
     audit.record(
         "demo.loaded",
         world.services[scene.SERVICE],
         by=Automaton(cast.AUTOMATON),
-        after={"deployments": len(pasts), "samples": samples, "audit_entries": entries, "feedback": feedback},
+        after={
+            "deployments": len(pasts),
+            "samples": samples,
+            "audit_entries": entries,
+            "feedback": feedback,
+            "errors": failed,
+        },
         because=f"the month before this line is made up; its lines carry the request id {cast.MARK}",
     )
     public_page.write(world, pasts)
