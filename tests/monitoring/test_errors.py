@@ -170,6 +170,16 @@ def test_what_is_sensitive_is_masked_before_it_is_kept(settings: Settings) -> No
 
 
 @pytest.mark.usefixtures("places")
+def test_an_address_as_the_unit_is_kept_under_a_pseudonym_and_counted() -> None:
+    told = [report(key, unit=unit) for key, unit in (("a", "bob@example.com"), ("b", "bob@example.com"), ("c", "u-1"))]
+    assert record(*told) == (3, 0, 0)
+    first, second, third = ErrorOccurrence.objects.order_by("key").values_list("unit", flat=True)
+    assert (first, third) == (second, "u-1")
+    assert first.startswith("masked-")
+    assert ErrorGroup.objects.get().users == 2
+
+
+@pytest.mark.usefixtures("places")
 def test_what_is_too_long_is_cut_and_not_lost() -> None:
     assert record(report("a", message="m" * 9_000, stack="s" * 100_000 + "\0", url="u" * 3_000)) == (1, 0, 0)
     kept = ErrorOccurrence.objects.get()
