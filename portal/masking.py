@@ -50,6 +50,12 @@ def pseudonym(unit: str, *, by: str, masked: frozenset[str]) -> str:
     return unit
 
 
+def pseudonym_of_address(unit: str, *, masked: frozenset[str]) -> str:
+    """The unit; where e-mail addresses are masked and it looks like one, a name that leads nobody back to it."""
+    return pseudonym(unit, by="email", masked=masked) if _ADDRESS.search(unit) else unit
+
+
+_ADDRESS = re.compile(r"\S@\S")  # wider than what is looked for in texts: bob@localhost is one, too
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _CREDENTIALS = re.compile(r"\b(Bearer|Basic)(\s+)[\w.~+/=-]{6,}", re.IGNORECASE)
 _LOGIN = re.compile(r"(?<=://)[^\s/@]{1,200}(?=@)")

@@ -103,7 +103,7 @@ class Reader:
             service=_text(raw, "service", 128, required=True),
             environment=environment,
             release=_text(raw, "release", LONGEST_RELEASE),
-            unit=masking.pseudonym(_text(raw, "unit", LONGEST_UNIT), by=UNIT, masked=self.masked),
+            unit=self._unit(raw),
             time=self.times.read(raw.get("time")),
             key=incoming.key(raw["key"]) if raw.get("key") is not None else uuid.uuid4().hex,
             labels=self._labels(raw.get("labels")),
@@ -112,6 +112,11 @@ class Reader:
                 type_, message, stack=stack, frames=[frame for frame, _ in frames], fingerprint=_parts(raw)
             ),
         )
+
+    def _unit(self, raw: Mapping[Any, Any]) -> str:
+        unit = _text(raw, "unit", LONGEST_UNIT)
+        named = masking.pseudonym(unit, by=UNIT, masked=self.masked)
+        return named if named != unit else masking.pseudonym_of_address(unit, masked=self.masked)
 
     def _free(self, raw: Mapping[Any, Any], field: str, longest: int) -> str:
         """Text of any length and content: cut and mended, for a lost error helps nobody; sensitive values masked."""

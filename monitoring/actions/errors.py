@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import orjson
@@ -71,8 +71,15 @@ def forget_old(*, now: datetime | None = None) -> int:
     over = now - timedelta(days=settings.PORTAL_HOUR_RETENTION_DAYS)
     forgotten = _forget("monitoring_erroroccurrence", "created_at", now - max(kept, taken))
     forgotten += _forget("monitoring_errorhour", "hour", over)
-    old = ErrorGroup.objects.filter(last_seen__lt=over, occurrences=None)
-    return forgotten + sum(group.delete()[0] for group in list(old[:FORGOTTEN_AT_ONCE]))
+    old = ErrorGroup.objects.filter(last_seen__lt=over, occurrences=None).values_list("pk", flat=True)
+    return forgotten + sum(_forget_group(group, over) for group in list(old[:FORGOTTEN_AT_ONCE]))
+
+
+def _forget_group(pk: int, over: datetime) -> int:
+    """Unless it has come back since it was listed."""
+    with transaction.atomic():
+        group = ErrorGroup.objects.select_for_update().filter(pk=pk, last_seen__lt=over).first()
+        return group.delete()[0] if group and not group.occurrences.exists() else 0
 
 
 def _forget(table: str, column: str, before: datetime) -> int:
@@ -144,6 +151,19 @@ def _groups(reports: Sequence[Report]) -> tuple[dict[Identity, ErrorGroup], set[
     for report in reports:
         first.setdefault(report.group, report)
     missing = set(first) - {_identity(group) for group in _find(first)}
+    made: set[Identity] = set()
+    while True:
+        _make([first[identity] for identity in sorted(missing)])
+        made |= missing
+        found = {_identity(group): group for group in _find(first, lock=True)}
+        # Tidied away since it was found: made anew.
+        missing = set(first) - set(found)
+        if not missing:
+            return found, {found[identity].pk for identity in made if not found[identity].count}
+
+
+def _make(reports: Iterable[Report]) -> None:
+    """In the order given, so that two batches that overlap wait for each other instead of deadlocking."""
     rows = [
         ErrorGroup(
             service_id=report.service_id,
@@ -156,12 +176,9 @@ def _groups(reports: Sequence[Report]) -> tuple[dict[Identity, ErrorGroup], set[
             first_seen=report.time,
             last_seen=report.time,
         )
-        # In one order, so that two batches that overlap wait for each other instead of deadlocking.
-        for report in (first[identity] for identity in sorted(missing))
+        for report in reports
     ]
     ErrorGroup.objects.bulk_create(rows, ignore_conflicts=True)
-    found = {_identity(group): group for group in _find(first, lock=True)}
-    return found, {found[identity].pk for identity in missing if not found[identity].count}
 
 
 def _find(wanted: Collection[Identity], *, lock: bool = False) -> list[ErrorGroup]:

@@ -4,11 +4,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.conf import settings
+
 from monitoring.actions import errors, rejections
 from monitoring.actions.batches import Recorded
+from monitoring.actions.error_reports import UNIT
 from monitoring.sources import sentry
 from monitoring.sources.sentry import Envelope
-from portal import jobs, permissions
+from portal import jobs, masking, permissions
 from portal.audit import Actor
 from portal.errors import Forbidden
 from portal.models import ApiKey, Service
@@ -36,6 +39,7 @@ def take(envelope: Envelope, project: int, *, by: Actor, now: datetime | None = 
     service, now = _service(project, by), now or jobs.database_now()
     taken = Taken(ids=[sentry.id_of(event, envelope.header) for event in envelope.events])
     environment, drift = _environment(by), _drift(envelope, now)
+    masked = masking.names_of(settings.PORTAL_CONTEXT_MASK)
     reports = []
     for event, key in zip(envelope.events, taken.ids, strict=True):
         report = sentry.report(event, key=key, service=service.key)
@@ -44,6 +48,9 @@ def take(envelope: Envelope, project: int, *, by: Actor, now: datetime | None = 
             if said and said != environment:
                 report["labels"]["sdk_environment"] = said
             report["environment"] = environment
+        by_name, unit = sentry.unit_of(event)
+        if unit and not masking.is_masked(UNIT, masked):  # where it is, every report's unit is masked further on
+            report["unit"] = masking.pseudonym(unit, by=by_name, masked=masked)
         report["time"] = _corrected(report.get("time"), drift)
         reports.append(report)
     if reports:

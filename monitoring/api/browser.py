@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import time
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, cast
@@ -33,6 +34,7 @@ SCRIPT = settings.BASE_DIR / "static" / "js" / "browser.js"
 CACHED = "public, max-age=86400, stale-while-revalidate=604800"
 LARGEST = 65_536  # bytes: what a browser lets go out of a page that is being left
 KINDS = ("", "text/plain", "application/json")
+ORIGINS_ANEW = 5.0  # seconds that a process goes by the origins it has read
 REMEMBERED = "86400"  # seconds that a browser keeps the answer to its asking
 
 
@@ -86,10 +88,10 @@ class BrowserKey(KeyAuthentication):
     """The key of a public page, in the address: a browser that sends a header of its own asks first, each time."""
 
     def authenticate(self, request: Request) -> tuple[ApiKey, None] | None:
+        # Before the database is asked whose key it is, or whose origin: anybody may come here.
+        _or_later(_addresses(), request.META.get("REMOTE_ADDR", ""))
         if request.method == "OPTIONS":
             return None
-        # Before the database is asked whose key it is: anybody may come here.
-        _or_later(_addresses(), request.META.get("REMOTE_ADDR", ""))
         found = super().authenticate(request)
         if found is None:
             key = _of_address(request)
@@ -196,8 +198,27 @@ def _allowed(request: Request, key: ApiKey | None) -> bool:
         return key.scopes != [ApiKey.Scope.BROWSER] or origins.allows(key.origins, origin)
     if request.query_params.get("key"):
         return False
-    live = ApiKey.objects.filter(scopes=[ApiKey.Scope.BROWSER], revoked_at=None)
-    return any(origins.allows(known, origin) for known in live.values_list("origins", flat=True))
+    return origins.allows(_known_origins(), origin)
+
+
+_origins: tuple[float, frozenset[str]] = (float("-inf"), frozenset())
+
+
+def _known_origins() -> frozenset[str]:
+    """Those of all public keys, as they were within the last seconds."""
+    global _origins
+    read, known = _origins
+    if time.monotonic() - read > ORIGINS_ANEW:
+        live = ApiKey.objects.filter(scopes=[ApiKey.Scope.BROWSER], revoked_at=None)
+        known = frozenset(one for some in live.values_list("origins", flat=True) for one in some)
+        _origins = (time.monotonic(), known)
+    return known
+
+
+def forget_origins() -> None:
+    """Read them anew."""
+    global _origins
+    _origins = (float("-inf"), frozenset())
 
 
 def _body(request: Request) -> dict[str, Any]:

@@ -180,7 +180,7 @@ def report(event: Mapping[str, Any], *, key: str, service: str) -> dict[str, Any
     given = {
         "environment": _text(event.get("environment"), 128),
         "release": _text(event.get("release"), LONGEST_RELEASE),
-        "unit": _unit(event),
+        "unit": unit_of(event)[1],
         "time": _time(event.get("timestamp")),
     }
     return made | {name: value for name, value in given.items() if value}
@@ -306,13 +306,14 @@ def _fingerprint(event: Mapping[str, Any]) -> list[str]:
     return [part for part in given if part]
 
 
-def _unit(event: Mapping[str, Any]) -> str:
+def unit_of(event: Mapping[str, Any]) -> tuple[str, str]:
+    """Which attribute says who the user is, and who that is; both empty where none does."""
     user = _object_at(event, "user")
     for name in ("id", "username", "email"):
         value = user.get(name)
         if isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip():
-            return _text(str(value), LONGEST_UNIT)
-    return ""
+            return f"user.{name}", _text(str(value), LONGEST_UNIT)
+    return "", ""
 
 
 def _time(given: object) -> object:

@@ -39,6 +39,7 @@ def patient(settings: Settings) -> Iterator[None]:
     for limiter in (door._addresses, door._keys):
         limiter.cache_clear()
     capping.forget_all()
+    door.forget_origins()
     yield
     for limiter in (door._addresses, door._keys):
         limiter.cache_clear()
@@ -520,6 +521,26 @@ def test_a_key_that_is_used_too_often_waits_and_its_pages_are_told_so(key: str, 
     assert (answers[-1].status_code, answers[-1]["Retry-After"]) == (429, "1")
     other = make.browser_key(SHOP, services=[make.service("shop")])
     assert send(other, report(figure(id="w"))).status_code == 204
+
+
+def test_an_address_that_asks_too_often_waits_before_the_store_is_asked(key: str, settings: Settings) -> None:
+    settings.PORTAL_BROWSER_RATE = 2
+    door._addresses.cache_clear()
+    statuses = [ask(key, SHOP).status_code for _ in range(4)]
+    assert statuses[:2] == [204, 204]
+    assert 429 in statuses
+    for given in (key, ""):
+        with CaptureQueriesContext(connection) as queries:
+            answer = ask(given, SHOP)
+        assert (answer.status_code, answer["Retry-After"], len(queries)) == (429, "1", 0)
+
+
+def test_whose_pages_may_report_is_read_once_in_a_while(key: str) -> None:
+    assert ask("", SHOP).status_code == 204
+    with CaptureQueriesContext(connection) as queries:
+        assert [ask("", SHOP).status_code for _ in range(5)] == [204] * 5
+        assert ask("", "https://evil.example.com").status_code == 403
+    assert not [one for one in queries if "apikey" in one["sql"]]
 
 
 # --- The script -------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """Errors taken in: each kept once and counted once, grouped, masked, measured; back when they come again."""
 
 import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
@@ -170,6 +172,16 @@ def test_what_is_sensitive_is_masked_before_it_is_kept(settings: Settings) -> No
 
 
 @pytest.mark.usefixtures("places")
+def test_an_address_as_the_unit_is_kept_under_a_pseudonym_and_counted() -> None:
+    told = [report(key, unit=unit) for key, unit in (("a", "bob@example.com"), ("b", "bob@example.com"), ("c", "u-1"))]
+    assert record(*told) == (3, 0, 0)
+    first, second, third = ErrorOccurrence.objects.order_by("key").values_list("unit", flat=True)
+    assert (first, third) == (second, "u-1")
+    assert first.startswith("masked-")
+    assert ErrorGroup.objects.get().users == 2
+
+
+@pytest.mark.usefixtures("places")
 def test_what_is_too_long_is_cut_and_not_lost() -> None:
     assert record(report("a", message="m" * 9_000, stack="s" * 100_000 + "\0", url="u" * 3_000)) == (1, 0, 0)
     kept = ErrorOccurrence.objects.get()
@@ -307,6 +319,60 @@ def test_two_who_send_the_same_at_once_count_it_once() -> None:
     assert sum(ErrorHour.objects.values_list("count", flat=True)) == total
     assert sum(ErrorGroup.objects.values_list("users", flat=True)) == 60
     assert counted() == total
+
+
+def beside(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
+    """In a thread with a connection of its own; what came of it, or what it raised. Begun, and waiting for a lock."""
+    results: list[Any] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except Exception as error:
+            results.append(error)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    for _ in range(400):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid' "
+                "AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+            )
+            if cursor.fetchone()[0]:
+                return thread, results
+        time.sleep(0.05)
+    raise AssertionError(f"it waited for nobody: {results}")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_tidying_leaves_a_group_that_has_just_come_back() -> None:
+    make.service("shop")
+    make.environment("staging")
+    record(report("a"))
+    ErrorOccurrence.objects.all().delete()
+    ErrorGroup.objects.update(last_seen=AT - timedelta(days=9_000))
+    with transaction.atomic():
+        record(report("b"))
+        thread, results = beside(errors.forget_old)
+    thread.join(60)
+    assert results == [0]
+    assert (ErrorGroup.objects.get().count, ErrorOccurrence.objects.get().key) == (2, "b")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_group_that_is_tidied_away_while_it_comes_back_is_made_anew() -> None:
+    make.service("shop")
+    make.environment("staging")
+    record(report("a"), report("x", type="Other"))
+    with transaction.atomic():
+        ErrorGroup.objects.get(type="KeyError").delete()
+        thread, results = beside(lambda: record(report("b"), report("y", type="Other")))
+    thread.join(60)
+    assert results == [(2, 0, 0)]
+    assert dict(ErrorGroup.objects.values_list("type", "count")) == {"KeyError": 1, "Other": 2}
 
 
 # --- From errors to an incident -----------------------------------------------------------------

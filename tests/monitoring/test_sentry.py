@@ -123,6 +123,37 @@ def test_an_event_becomes_an_occurrence_with_all_that_we_know_to_keep() -> None:
     assert the_group().count == 1
 
 
+@pytest.mark.parametrize(
+    ("user", "masks"),
+    [
+        ({"email": "bob@example.com"}, ["email"]),
+        ({"email": "bob"}, ["email"]),
+        ({"email": "bob@localhost"}, ["user.email"]),
+        ({"username": "bob@example.com"}, ["email"]),
+        ({"id": "bob@example.com", "email": "x"}, ["email"]),
+        ({"username": "bob"}, ["username"]),
+        ({"email": "bob@example.com"}, ["email", "targetingKey"]),
+    ],
+)
+def test_an_address_that_says_who_the_user_is_is_kept_under_a_pseudonym(
+    user: dict[str, str], masks: list[str], settings: Settings
+) -> None:
+    settings.PORTAL_CONTEXT_MASK = masks
+    sdk = Sdk()
+    other = {name: f"{value}.org" for name, value in user.items()}
+    for id_, who in enumerate((user, user, other)):
+        assert sdk.send(item("event", event(event_id=f"{id_:032x}", user=who))) == 200
+    units = set(ErrorOccurrence.objects.values_list("unit", flat=True))
+    assert len(units) == the_group().users == 2
+    assert all(unit.startswith("masked-") and "bob" not in unit for unit in units)
+
+
+def test_who_the_user_is_is_kept_as_told_where_nothing_of_it_is_masked(settings: Settings) -> None:
+    settings.PORTAL_CONTEXT_MASK = ["password"]
+    assert Sdk().send(item("event", event(user={"email": "bob@example.com"}))) == 200
+    assert ErrorOccurrence.objects.get().unit == "bob@example.com"
+
+
 def test_a_chain_is_written_as_its_language_would_and_grouped_by_what_was_raised_last() -> None:
     sdk = Sdk()
     cause = {"type": "SQLException", "value": "closed", "stacktrace": {"frames": [{"function": "query", "lineno": 1}]}}
