@@ -83,6 +83,6 @@ def budget(
         f"{spent:.4g} is spent, {whole.value:.4g} is expected by the month's end "
         f"({whole.low:.4g} to {whole.high:.4g}): it {verb} {limit:g} ({found.reason})"
     )
-    if known < 1:
+    if known < 0.995:
         reason += f"; {known:.0%} of the hours so far are known"
     return Standing(state, reason, spent, whole.value, whole.low, whole.high, method=found.method)

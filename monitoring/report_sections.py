@@ -57,7 +57,8 @@ def incidents(scope: Scope) -> Section:
                     was.total_seconds() if was is not None else None,
                     words=sections.span,
                     better="lower",
-                    note="mean, of those that got so far" if took is not None else "none got so far",
+                    note="mean, of those that got so far" if took is not None else "",
+                    without="none got so far",
                 )
             )
     within = rows.filter(opened_at__gte=scope.since, opened_at__lt=scope.until)

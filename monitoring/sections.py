@@ -116,10 +116,11 @@ def figure(
     words: Callable[[float], str],
     better: str = "",
     note: str = "",
+    without: str = "not known",
 ) -> Figure:
-    """`better`: "lower" or "higher"; of what is not known neither trend nor effect is said."""
+    """`better`: "lower" or "higher"; of what is not known (`without` says so) neither trend nor effect is said."""
     if value is None:
-        return Figure(label, "not known", "" if before is None else words(before), note=note)
+        return Figure(label, without, "" if before is None else words(before), note=note)
     if before is None:
         return Figure(label, words(value), note=note)
     change = value - before

@@ -117,7 +117,7 @@ def report() -> int:
     return reports.send_due()
 
 
-@jobs.sweep("monitoring.advise", every=900.0)
+@jobs.sweep("monitoring.advise", every=300.0)
 def advise() -> int:
     return recommendations.look() + recommendations.measure_due()
 

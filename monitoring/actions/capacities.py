@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 
 from monitoring.actions import specs
-from monitoring.limits import Standing
+from monitoring.limits import Standing, State
 from monitoring.models import Capacity
 from monitoring.queries import standings
 from monitoring.queries.outlooks import LONGEST
@@ -20,6 +20,7 @@ from portal.models import KEY_PATTERN
 FIELDS = ("name", "kind", "metric", "aggregation", "matchers", "limit", "share", "horizon")
 GROWING = ("sum", "increase")  # what a month can be added up of
 LOOK_EVERY = timedelta(minutes=15)
+UNKNOWN_AGAIN = timedelta(minutes=2)  # data may come
 MOST = 200  # in one cycle
 
 
@@ -133,7 +134,8 @@ def _keep_one(now: datetime | None) -> bool:
         found, _ = standings.standing(capacity, now=at)
         was = capacity.state
         write(capacity, found)
-        capacity.looked_at, capacity.due_at = at, at + LOOK_EVERY
+        capacity.looked_at = at
+        capacity.due_at = at + (UNKNOWN_AGAIN if found.state is State.UNKNOWN else LOOK_EVERY)
         capacity.save()
         if was != capacity.state:
             live.announce("capacities", id=capacity.pk)

@@ -25,6 +25,7 @@ PAGE_SIZE = 20
 SPANS = {"1d": "Day", "7d": "Week", "30d": "Month", "90d": "Quarter"}
 AHEAD = {"1": "A day", "7": "A week", "30": "A month", "90": "A quarter"}
 WIDTH, HEIGHT = 160, 28  # of a line in a row
+FLAT = 0.01  # a share of the highest value
 
 
 @page
@@ -128,8 +129,10 @@ def _spark(one: Seen) -> str:
         return ""
     low = min(value for _, value in one.points)
     high = max(value for _, value in one.points)
+    # What hardly moves is drawn as a line that hardly moves.
+    height = max(high - low, FLAT * abs(high)) or 1.0
     first, last = one.points[0][0], one.points[-1][0]
     return " ".join(
-        f"{(at - first) / (last - first) * WIDTH:.1f},{HEIGHT - (value - low) / ((high - low) or 1) * HEIGHT:.1f}"
+        f"{(at - first) / (last - first) * WIDTH:.1f},{HEIGHT - (value - low) / height * HEIGHT:.1f}"
         for at, value in one.points
     )

@@ -1,7 +1,7 @@
 """What the demo is about, by name: whoever seeds it, simulates it or shows it says the same."""
 
 import math
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 ENVIRONMENT = "production"
 SERVICE = "checkout"
@@ -30,6 +30,16 @@ GOOD_DAYS = {
 }
 SPREAD = 0.45  # of the latencies' logarithm
 
+# What the checkout's machines say of themselves, once a minute.
+DISK = "disk_used_gb"
+CPU = "cpu_percent"
+INSTANCES = "instances"
+COST = "cost_eur"
+MACHINES = 6
+MACHINE_PRICE = 42.0  # EUR for 30 days
+DISK_A_DAY = 2.6  # GB
+DISK_SINCE = datetime(2026, 1, 1, tzinfo=UTC)
+
 KEYS_FILE = "demo-keys.json"
 CONTROL_FILE = "demo-control.json"
 
@@ -38,6 +48,23 @@ def tide(at: datetime) -> float:
     """The share of the busiest hour's visits: most in the early evening, few at night."""
     hour = at.hour + at.minute / 60 + at.second / 3600
     return 0.78 + 0.22 * math.cos((hour - 18) / 24 * math.tau)
+
+
+def disk(at: datetime) -> float:
+    """Gigabytes: a little more every day, most of it while people shop."""
+    days = (at - DISK_SINCE) / timedelta(days=1)
+    return 180 + DISK_A_DAY * (days + 0.08 * math.sin((days % 1 - 0.25) * math.tau))
+
+
+def cpu(at: datetime) -> float:
+    """Percent of each machine: there are more of them than the busiest hour needs."""
+    return 36.0 * tide(at)
+
+
+def machines(at: datetime) -> dict[str, float]:
+    """What they say at that moment; the cost is that of the minute."""
+    cost = MACHINES * MACHINE_PRICE / (30 * 24 * 60)
+    return {DISK: round(disk(at), 3), CPU: round(cpu(at), 2), INSTANCES: float(MACHINES), COST: round(cost, 6)}
 
 
 def other(build: str) -> str:

@@ -5,6 +5,7 @@ import time
 from bisect import bisect_left
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from portal.demo import scene
@@ -44,12 +45,17 @@ class Report:
     at: float  # Unix seconds
     counters: dict[tuple[str, Labels], float]
     spreads: dict[Labels, Spread]
+    gauges: dict[str, float] = field(default_factory=dict)
 
     def samples(self) -> list[dict[str, Any]]:
         time_ = round(self.at, 3)
         counted = [
             {"metric": metric, "value": value, "time": time_, "labels": dict(labels)}
             for (metric, labels), value in self.counters.items()
+        ]
+        place = {"service": scene.SERVICE, "environment": scene.ENVIRONMENT}
+        counted += [
+            {"metric": metric, "value": value, "time": time_, "labels": place} for metric, value in self.gauges.items()
         ]
         return counted + [
             {"metric": scene.LATENCY, "value": spread.to_json(), "time": time_, "labels": dict(labels)}
@@ -65,6 +71,7 @@ class Tally:
         self._counters: dict[tuple[str, Labels], float] = defaultdict(float)
         self._spreads: dict[Labels, Spread] = defaultdict(Spread)
         self._waiting: deque[Report] = deque()
+        self._minute = 0
 
     def count(self, labels: Labels, *, requests: int, errors: int, seconds: list[float]) -> None:
         with self._lock:
@@ -77,7 +84,11 @@ class Tally:
     def close(self) -> None:
         """Make a report of what was counted since the last one."""
         with self._lock:
-            self._waiting.append(Report(time.time(), dict(self._counters), dict(self._spreads)))
+            at = time.time()
+            # The machines are asked once a minute, however often it is reported.
+            is_due, self._minute = at // 60 != self._minute, int(at // 60)
+            gauges = scene.machines(datetime.fromtimestamp(at, UTC)) if is_due else {}
+            self._waiting.append(Report(at, dict(self._counters), dict(self._spreads), gauges))
             self._spreads.clear()
             if len(self._waiting) > KEPT:
                 oldest, following = self._waiting.popleft(), self._waiting[0]

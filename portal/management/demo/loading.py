@@ -17,6 +17,7 @@ from portal.management.demo import (
     past_feedback,
     past_flags,
     past_incidents,
+    past_machines,
     past_places,
     past_runs,
     past_traffic,
@@ -65,6 +66,7 @@ def _load() -> tuple[int, int, int, int]:
     flags = past_flags.build(world)
     lines = past_traffic.draw(now, told)
     samples = past_traffic.write(world, lines)
+    past_machines.write(world)
     pasts = past_runs.write_rows(world, told, past_runs.write_plans(world))
     definition = past_incidents.define(world)
     past_incidents.write(world, pasts, definition, lines)
@@ -88,6 +90,7 @@ def _load() -> tuple[int, int, int, int]:
     )
     public_page.write(world, pasts)
     present.begin(world, told, definition)
+    present.report(world)
     return len(pasts), samples, entries, feedback
 
 

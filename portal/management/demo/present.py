@@ -1,8 +1,23 @@
 """What goes on when the portal is first opened: a canary at 5 %, a run that waits for an approval, an open incident."""
 
+import math
+
 from django.conf import settings
 
-from monitoring.actions import channels, definitions, incidents, thresholds
+from monitoring.actions import (
+    capacities,
+    channels,
+    definitions,
+    incidents,
+    judging,
+    recommendations,
+    report_subscriptions,
+    reports,
+    scaling,
+    scaling_policies,
+    thresholds,
+    unit_costs,
+)
 from monitoring.models import IncidentDefinition
 from portal.audit import Actor
 from portal.demo import scene
@@ -68,9 +83,37 @@ def begin(world: World, story: list[Run], definition: IncidentDefinition) -> Dep
         description="New articles are found only after ten minutes. Nobody outside sees it.",
     )
     _start(world, story, "payments", "3.10.0", "with-approval", "Card data goes through the second processor.", "high")
+    _advise(world)
     live = scene.other(serving_now(story, scene.SERVICE, scene.ENVIRONMENT))
     notes = "The address form again: it waits until typing stops, and tries anew when the address service is busy."
     return _start(world, story, scene.SERVICE, scene.FIRST_LIVE_VERSION, scene.PLANS[live], notes, "medium")
+
+
+def _advise(world: World) -> None:
+    """What is looked at beforehand: a disk that fills, a month's cost, and machines that have little to do."""
+    olga = world.by("olga")
+    place = {"service": scene.SERVICE, "environment": scene.ENVIRONMENT}
+    room = math.ceil((scene.disk(world.now) + 45 * scene.DISK_A_DAY) / 0.9 / 10) * 10.0
+    disk = {"name": "the checkout's disk", "metric": scene.DISK, "aggregation": "max", "limit": room, "horizon": 60}
+    capacities.create("checkout-disk", {**disk, "matchers": place}, by=olga)
+    cost = {"name": "the checkout's machines", "kind": "budget", "metric": scene.COST, "limit": 300.0}
+    capacities.create("checkout-machines", {**cost, "matchers": place}, by=olga)
+    policy = {"name": "checkout by CPU", "metric": scene.CPU, "target": 60.0, "instances_metric": scene.INSTANCES}
+    scaling_policies.create("checkout", {**policy, **place, "minimum": 2, "maximum": 12}, by=olga)
+    service, environment = world.services[scene.SERVICE], world.environments[scene.ENVIRONMENT]
+    unit_costs.put(service, environment, {"instance_price": scene.MACHINE_PRICE, "currency": "EUR"}, by=olga)
+
+
+def report(world: World) -> None:
+    """What the sweeps would find first, and the last week for those who look after it: pages, for nobody has mail."""
+    judging.run()
+    capacities.keep()
+    scaling.run()
+    recommendations.look()
+    for username in (scene.CAPTAIN, "olga"):
+        person = world.people[username]
+        wanted = report_subscriptions.create(person, {"period": "weekly", "by_mail": False}, by=person)
+        reports.make_now(wanted, by=person)
 
 
 def _tell_by_mail(definition: IncidentDefinition, *, by: Actor) -> None:
