@@ -11,6 +11,7 @@ from django.conf import settings
 
 from monitoring import routes, vitals
 from monitoring.actions import capping, errors, incoming, observations, rejections
+from monitoring.actions.allowances import Allowance
 from monitoring.actions.batches import Fault, Recorded
 from monitoring.actions.error_reports import Reader
 from monitoring.models import ErrorGroup, ErrorSeverity, Metric
@@ -31,6 +32,10 @@ LONGEST_NAME = 100  # characters of a release, a flag, a variant
 FIELDS = frozenset({"service", "release", "flag", "variant", "touch", "measurements", "errors"})
 ERROR_FIELDS = frozenset({"id", "page", "type", "message", "stack", "source", "age"})
 MEASUREMENT_FIELDS = frozenset({"id", "page", "name", "value", "age"})
+# The script cuts a little shorter; characters.
+LONGEST_MESSAGE, LONGEST_STACK = 1_000, 4_000
+# All of one kind may name one series: each is kept by its own, and their bucket is computed anew with each.
+allowance = Allowance()
 
 
 @dataclass(slots=True)
@@ -48,6 +53,15 @@ class Report:
         if isinstance(age, bool) or not isinstance(age, int | float) or not math.isfinite(age):
             return self.now
         return self.now - min(max(timedelta(0), timedelta(seconds=min(age, 1e6))), OLDEST)
+
+    def take_place(self, metric: str, time: datetime) -> None:
+        """One more of this metric within its bucket. Raises Wrong where they are as many as are kept."""
+        most = settings.PORTAL_BROWSER_FIGURES
+        if not allowance.take((self.service.pk, self.environment.pk, metric, observations.bucket_of(time)), most):
+            seconds = observations.BUCKET.total_seconds()
+            raise incoming.Wrong(
+                "", f"more than {most} of '{metric}' came within {seconds:g} s: the others are dropped"
+            )
 
     def labels_of(self, page: object) -> dict[str, str]:
         if not isinstance(page, str) or incoming.UNKEEPABLE.search(page):
@@ -131,7 +145,9 @@ def _measured(given: list[object], report: Report) -> Recorded:
     batch, places = [], []
     for place, raw in enumerate(given[:MOST]):
         try:
-            batch.append(_observation(raw, report))
+            one = _observation(raw, report)
+            report.take_place(one["metric"], one["time"])
+            batch.append(one)
             places.append(place)
         except incoming.Wrong as wrong:
             report.faults.append(Fault(place, wrong.field, wrong.message))
@@ -171,13 +187,16 @@ def _failed(given: list[object], report: Report) -> Recorded:
     batch, places = [], []
     for place, raw in enumerate(given[:MOST_ERRORS]):
         try:
-            batch.append(_error(raw, report))
+            one = _error(raw, report)
+            report.take_place(errors.METRIC, one["time"])
+            batch.append(one)
             places.append(place)
         except incoming.Wrong as wrong:
             report.faults.append(Fault(place, f"errors.{wrong.field}", wrong.message))
     if not batch:
         return Recorded()
-    outcome = errors.record(_bounded(batch, report), by=BY, now=report.now)
+    bounded = _bounded(batch, report)
+    outcome = errors.record(bounded, by=BY, now=report.now, kept_an_hour=settings.PORTAL_BROWSER_ERRORS)
     outcome.errors = [Fault(places[one.index], f"errors.{one.field}", one.message) for one in outcome.errors]
     return outcome
 
@@ -191,8 +210,8 @@ def _error(raw: object, report: Report) -> dict[str, Any]:
     kind = raw.get("type")
     return {
         "type": kind,
-        "message": raw.get("message"),
-        "stack": raw.get("stack"),
+        "message": _cut(raw.get("message"), LONGEST_MESSAGE),
+        "stack": _cut(raw.get("stack"), LONGEST_STACK),
         "url": raw.get("source"),
         # A picture that is missing stops nobody.
         "severity": ErrorSeverity.WARNING if kind == NOT_LOADED else ErrorSeverity.ERROR,
@@ -203,6 +222,10 @@ def _error(raw: object, report: Report) -> dict[str, Any]:
         "key": incoming.key(raw.get("id")),
         "labels": {name: labels[name] for name in ("page", "browser", "device", "flag", "variant") if name in labels},
     }
+
+
+def _cut(given: object, most: int) -> object:
+    return given[:most] if isinstance(given, str) else given
 
 
 def _bounded(batch: list[dict[str, Any]], report: Report) -> list[dict[str, Any]]:

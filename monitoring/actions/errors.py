@@ -1,6 +1,7 @@
 """Errors of applications: each report kept once, the groups that they make, and the sample that the judge sees."""
 
 import hashlib
+import uuid
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from monitoring.actions import batches, error_groups, observations, rejections
 from monitoring.actions.batches import Fault, Recorded
 from monitoring.actions.error_reports import Identity, Reader, Report
 from monitoring.actions.incoming import Wrong
-from monitoring.models import ErrorGroup, ErrorRelease, ErrorSeverity
+from monitoring.models import ErrorGroup, ErrorHour, ErrorOccurrence, ErrorRelease, ErrorSeverity
 from portal import jobs, live, permissions
 from portal.audit import Actor
 from portal.models import Environment, Service
@@ -23,7 +24,8 @@ from portal.models import Environment, Service
 log = structlog.get_logger(__name__)
 
 SOURCE = "errors"
-# One observation of 1 each, by service, environment, release and severity: the sum over a window is how many came.
+# An observation of 1 each (of their number, where they are only counted), by service, environment, release and
+# severity: the sum over a window is how many came.
 METRIC = "reported_errors"
 RANK = {severity: rank for rank, severity in enumerate(ErrorSeverity.values)}
 ANNOUNCED_BY_NAME = 20  # groups of a batch; of more it is only said that there are some
@@ -31,12 +33,17 @@ FORGOTTEN_AT_ONCE = 10_000  # rows in one statement
 LONGEST_SHOWN = 500  # characters of a message as its group shows it
 
 
-def record(reports: Sequence[object], *, by: Actor, now: datetime | None = None) -> Recorded:
+def record(
+    reports: Sequence[object], *, by: Actor, now: datetime | None = None, kept_an_hour: int | None = None
+) -> Recorded:
     """Take a batch of reports: {"type","message"?,"stack"?,"severity"?,"service",…} each, see `error_reports`.
 
     What is wrong is rejected by its place, the rest is kept. A report is known by its key within its service and
     environment: the same key again is a duplicate, whatever it says, and changes nothing. What it does to its group, to
     the counts and to the sample of its bucket happens in the transaction that keeps it.
+
+    kept_an_hour: so many occurrences of one group and hour are kept; those beyond raise the counts and are not kept, so
+    that one of them that comes again counts again.
     """
     permissions.require_scope(by, "ingest")
     now = now or jobs.database_now()
@@ -54,7 +61,7 @@ def record(reports: Sequence[object], *, by: Actor, now: datetime | None = None)
     placed = _placed(read, outcome)
     if placed:
         with transaction.atomic():
-            outcome.accepted = _keep(placed, by=by, now=now)
+            outcome.accepted = _keep(placed, by=by, now=now, kept_an_hour=kept_an_hour)
         outcome.duplicates = len(placed) - outcome.accepted
     outcome.errors.sort(key=lambda fault: fault.index)
     return outcome
@@ -112,10 +119,16 @@ def _placed(reports: list[Report], outcome: Recorded) -> list[Report]:
     return placed
 
 
-def _keep(reports: Sequence[Report], *, by: Actor, now: datetime) -> int:
+def _keep(reports: Sequence[Report], *, by: Actor, now: datetime, kept_an_hour: int | None) -> int:
     """How many of them are new."""
     groups, made = _groups(reports)
-    fresh = _insert(reports, groups)
+    unique: dict[Identity, Report] = {}
+    for report in reports:
+        unique.setdefault(report.identity, report)
+    beyond = set() if kept_an_hour is None else _beyond(unique, groups, kept_an_hour)
+    kept = _insert({identity: report for identity, report in unique.items() if identity not in beyond}, groups)
+    counted = [unique[identity] for identity in beyond]
+    fresh = sorted([*kept, *counted], key=lambda report: report.index)
     by_group: dict[int, list[Report]] = defaultdict(list)
     for report in fresh:
         by_group[groups[report.group].pk].append(report)
@@ -140,7 +153,8 @@ def _keep(reports: Sequence[Report], *, by: Actor, now: datetime) -> int:
     )  # fmt: skip
     for group, report in regressed:
         error_groups.regress(group, release=report.release, now=now)
-    _measure([report for report in fresh if groups[report.group].status != ErrorGroup.Status.IGNORED], by=by, now=now)
+    seen = [*_each(_heeded(kept, groups)), *_together(_heeded(counted, groups))]
+    _measure(seen, by=by, now=now)
     _announce(touched)
     return len(fresh)
 
@@ -195,11 +209,37 @@ def _identity(group: ErrorGroup) -> Identity:
     return group.service_id, group.environment_id, group.fingerprint
 
 
-def _insert(reports: Sequence[Report], groups: Mapping[Identity, ErrorGroup]) -> list[Report]:
-    """Add the occurrences whose key is new; of equal keys in the batch the first."""
-    first: dict[Identity, Report] = {}
-    for report in reports:
-        first.setdefault(report.identity, report)
+def _beyond(first: Mapping[Identity, Report], groups: Mapping[Identity, ErrorGroup], most: int) -> set[Identity]:
+    """Those that are counted and not kept. The groups are locked: nobody else adds to their hours."""
+    places = {identity: (groups[one.group].pk, _hour(one.time)) for identity, one in first.items()}
+    hours = ErrorHour.objects.filter(
+        group__in={group for group, _ in places.values()}, hour__in={hour for _, hour in places.values()}
+    )
+    counts: Counter[tuple[int, datetime]] = Counter()
+    counts.update({(one.group_id, one.hour): one.count for one in hours})
+    known = set(
+        ErrorOccurrence.objects.filter(
+            service__in={service for service, _, _ in first},
+            environment__in={environment for _, environment, _ in first},
+            key__in={key for _, _, key in first},
+        ).values_list("service_id", "environment_id", "key")
+    )
+    beyond = set()
+    for identity, place in places.items():
+        if identity in known:
+            continue
+        counts[place] += 1
+        if counts[place] > most:
+            beyond.add(identity)
+    return beyond
+
+
+def _hour(time: datetime) -> datetime:
+    return time.replace(minute=0, second=0, microsecond=0)
+
+
+def _insert(first: Mapping[Identity, Report], groups: Mapping[Identity, ErrorGroup]) -> list[Report]:
+    """Add the occurrences whose key is new."""
     rows = [first[identity] for identity in sorted(first)]
     with connection.cursor() as cursor:
         cursor.execute(
@@ -265,11 +305,7 @@ def _regressed(groups: Sequence[ErrorGroup], fresh: Mapping[int, Sequence[Report
 
 
 def _count_hours(fresh: Mapping[int, Sequence[Report]]) -> None:
-    counts = Counter(
-        (group, report.time.replace(minute=0, second=0, microsecond=0))
-        for group, reports in fresh.items()
-        for report in reports
-    )
+    counts = Counter((group, _hour(report.time)) for group, reports in fresh.items() for report in reports)
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO monitoring_errorhour AS h (group_id, hour, count) "
@@ -321,14 +357,31 @@ def _digest(unit: str) -> str:
     return hashlib.sha256(f"{settings.SECRET_KEY}{unit}".encode()).hexdigest()[:32]
 
 
-def _measure(reports: Sequence[Report], *, by: Actor, now: datetime) -> None:
-    """An observation for each: the sample of its bucket is recomputed, and the thresholds on it are judged."""
-    if not reports:
-        return
-    seen = [
+def _heeded(reports: Iterable[Report], groups: Mapping[Identity, ErrorGroup]) -> list[Report]:
+    return [report for report in reports if groups[report.group].status != ErrorGroup.Status.IGNORED]
+
+
+def _each(reports: Iterable[Report]) -> list[dict[str, object]]:
+    """An observation for each."""
+    return [
         {"metric": METRIC, "key": report.key, "value": 1.0, "time": report.time, "labels": _labels(report)}
         for report in reports
     ]
+
+
+def _together(reports: Iterable[Report]) -> list[dict[str, object]]:
+    """One observation for those of the same labels and bucket: their number."""
+    counts = Counter((observations.bucket_of(report.time), tuple(_labels(report).items())) for report in reports)
+    return [
+        {"metric": METRIC, "key": uuid.uuid4().hex, "value": float(many), "time": start, "labels": dict(labels)}
+        for (start, labels), many in counts.items()
+    ]
+
+
+def _measure(seen: Sequence[Mapping[str, object]], *, by: Actor, now: datetime) -> None:
+    """The samples of their buckets are recomputed, and the thresholds on them are judged."""
+    if not seen:
+        return
     outcome = observations.record(seen, by=by, now=now)
     if outcome.errors:
         # Too many series, or a metric of this name that counts something else: the errors themselves are kept.

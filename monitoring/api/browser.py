@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import threading
 import time
 from functools import lru_cache
 from http import HTTPStatus
@@ -24,7 +25,7 @@ from monitoring.actions import browser
 from monitoring.api.ingesting import Repeatable
 from portal import origins, permissions
 from portal.drf import Door, KeyAuthentication
-from portal.errors import Forbidden, Invalid
+from portal.errors import Forbidden, Invalid, Unavailable
 from portal.limits import Limiter
 from portal.models import ApiKey
 from portal.problems import PROBLEM, problem_body
@@ -46,6 +47,12 @@ def _addresses() -> Limiter:
 @lru_cache(maxsize=1)
 def _keys() -> Limiter:
     return Limiter(settings.PORTAL_BROWSER_KEY_RATE)
+
+
+@lru_cache(maxsize=1)
+def _places() -> threading.BoundedSemaphore:
+    """For reports that are worked on: each holds a thread that the portal's own pages wait for, too."""
+    return threading.BoundedSemaphore(settings.PORTAL_BROWSER_IN_FLIGHT)
 
 
 # --- The script ---------------------------------------------------------------------------------
@@ -139,12 +146,18 @@ class Browser(Repeatable, Door):
                 f"pages of '{origin}' may not use this key" if origin else "a report comes from a page: without Origin"
             )
         report, agent = _body(request), request.headers.get("User-Agent", "")[:1000]
-        outcome = browser.take(
-            report,
-            browser=browsers.family_of(agent),
-            device=browsers.device_of(agent, touches=_touches(report)),
-            by=cast(ApiKey, self.by),
-        )
+        places = _places()
+        if not places.acquire(blocking=False):
+            raise Unavailable("too many reports of browsers at once")
+        try:
+            outcome = browser.take(
+                report,
+                browser=browsers.family_of(agent),
+                device=browsers.device_of(agent, touches=_touches(report)),
+                by=cast(ApiKey, self.by),
+            )
+        finally:
+            places.release()
         if not outcome.rejected:
             return Response(status=HTTPStatus.NO_CONTENT)
         detail = f"{outcome.rejected} parts of the report were rejected; the others are kept"

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
 from monitoring import vitals
-from monitoring.actions import capping
+from monitoring.actions import browser, capping, errors
 from monitoring.api import browser as door
 from monitoring.models import ErrorGroup, ErrorOccurrence, Metric, Observation, Rejection, Sample, Series
 from monitoring.queries.windows import Window, aggregates
@@ -36,12 +36,13 @@ IPHONE = (
 def patient(settings: Settings) -> Iterator[None]:
     """Each test begins with full buckets; only those about limits meet them."""
     settings.PORTAL_BROWSER_RATE = settings.PORTAL_BROWSER_KEY_RATE = 10_000
-    for limiter in (door._addresses, door._keys):
+    for limiter in (door._addresses, door._keys, door._places):
         limiter.cache_clear()
+    browser.allowance.forget()
     capping.forget_all()
     door.forget_origins()
     yield
-    for limiter in (door._addresses, door._keys):
+    for limiter in (door._addresses, door._keys, door._places):
         limiter.cache_clear()
 
 
@@ -342,6 +343,60 @@ def test_errors_that_strangers_make_up_become_one_group_in_the_end(key: str, set
         assert send(key, {"errors": [failure(f"e{place}", type=name, stack="")]}).status_code == 204
     counts = dict(ErrorGroup.objects.values_list("type", "count"))
     assert counts == {"Alpha": 2, "Beta": 1, "Gamma": 1, "Other errors of browsers": 2}
+
+
+def test_of_one_error_so_many_an_hour_are_kept_and_the_others_counted(key: str, settings: Settings) -> None:
+    settings.PORTAL_BROWSER_ERRORS = 3
+    for turn in range(2):
+        assert send(key, {"errors": [failure(f"e{turn}-{n}") for n in range(10)]}).status_code == 204
+    assert ErrorOccurrence.objects.count() == 3
+    group = ErrorGroup.objects.get()
+    assert (group.count, sum(group.hours.values_list("count", flat=True))) == (20, 20)
+    window = Window("reported_errors", "sum", 300, {"service": "shop"})
+    assert aggregates([window], now=jobs.database_now())[0][0].value == 20
+    assert Observation.objects.count() <= 3 + 2 * 2  # a report's others are one, or two where a bucket ends between
+    # One that is kept counts once still, and another error has its own three.
+    assert send(key, {"errors": [failure("e0-1"), failure("b", type="RangeError")]}).status_code == 204
+    assert ErrorGroup.objects.get(type="TypeError").count == 20
+    assert ErrorOccurrence.objects.count() == 4
+    # An application's own are kept, however many there are.
+    told = {"type": "TypeError", "service": "shop", "environment": "staging"}
+    assert errors.record([told] * 5, by=BY).accepted == 5
+    assert ErrorOccurrence.objects.count() == 9
+
+
+def test_what_an_error_says_is_cut_as_the_script_would(key: str) -> None:
+    assert send(key, {"errors": [failure(message="m" * 9_000, stack="s" * 30_000)]}).status_code == 204
+    kept = ErrorOccurrence.objects.get()
+    assert (len(kept.message), len(kept.stack)) == (1_000, 4_000)
+
+
+def test_of_ten_seconds_so_many_are_kept_and_the_others_rejected_for_all_to_see(key: str, settings: Settings) -> None:
+    settings.PORTAL_BROWSER_FIGURES = 5
+    figures = [figure(id=f"v{n}", age=1_000) for n in range(8)] + [figure("inp", 0.1, age=1_000)]
+    answer = send(key, report(*figures, errors=[failure(f"e{n}", age=1_000) for n in range(7)]))
+    assert (answer.status_code, answer.json()["accepted"], answer.json()["rejected"]) == (400, 5 + 1 + 5, 3 + 2)
+    assert "more than 5 of 'web_vitals_lcp_seconds' came within 10 s" in answer.json()["errors"][-1]["message"]
+    assert (Observation.objects.filter(series__metric__name="web_vitals_lcp_seconds").count()) == 5
+    assert sum(Rejection.objects.filter(source="browser").values_list("count", flat=True)) == 5
+    # The next ten seconds have their own.
+    assert send(key, report(figure(id="later", age=900))).status_code == 204
+
+
+def test_reports_have_a_small_share_of_the_threads(key: str, settings: Settings) -> None:
+    settings.PORTAL_BROWSER_IN_FLIGHT = 2
+    door._places.cache_clear()
+    places = door._places()
+    held = [places.acquire(blocking=False) for _ in range(2)]
+    answer = send(key, report(figure()))
+    assert (held, answer.status_code, answer["Retry-After"]) == ([True, True], 503, "2")
+    assert answer["Access-Control-Allow-Origin"] == SHOP
+    places.release()
+    # Each gives its place back, also when it is refused.
+    for n in range(4):
+        assert send(key, report(figure(id=f"v{n}"), service=7 if n % 2 else None)).status_code == (
+            400 if n % 2 else 204
+        )
 
 
 # --- Names of strangers ---------------------------------------------------------------------------
