@@ -215,7 +215,7 @@ def _monitoring(walk: Walk) -> None:
     walk("POST", "observations/", {"observations": [seen]})
     shown = {"name": "exposure", "unit": "u1", "flag": "lamp", "variant": "on", "id": "x1", **labels}
     walk("GET", "rejections/")
-    walk("GET", "web-vitals/", service="shop", by="page")
+    walk("GET", "web-vitals/", service="shop", hours=24)
     walk("GET", "health-scores/", service="shop")
     walk("POST", "events/", {"events": [shown, {"name": "order_placed", "unit": "u1", "value": 4.5, "id": "o1"}]})
     walk("GET", "events/", unit="u1")
