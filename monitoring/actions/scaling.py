@@ -3,9 +3,11 @@
 What goes out says what shall be, not what to do: the same message twice asks for the same.
 """
 
+import math
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from django.db import transaction
 
 from monitoring import scaling, trends
@@ -18,6 +20,8 @@ from monitoring.scaling import Ahead, Bounds, Code, Decision, Way
 from portal import audit, jobs, live, permissions, states
 from portal.audit import Actor, Automaton
 from portal.errors import Refused
+
+log = structlog.get_logger(__name__)
 
 BY = Automaton("scaling")
 SENT = "scaling.desired"
@@ -43,25 +47,43 @@ def _run_one(now: datetime | None) -> bool:
         policy = jobs.claim(due.select_related("service", "environment", "channel"))
         if policy is None:
             return False
-        measured, instances = _measure(policy, at)
-        if policy.lead and not _is_fresh(policy, at):
-            policy.foreseen = _foresee(policy, at)
-        ahead = _ahead(policy, at)
-        up_after, down_after = _cooling(policy, at)
-        decision = scaling.decide(
-            bounds(policy),
-            instances=instances,
-            value=measured.value,
-            ahead=ahead,
-            up_after=up_after,
-            down_after=down_after,
-        )
-        policy.way, policy.wanted, policy.reason = decision.way.value, decision.instances, decision.reason
-        policy.value, policy.looked_at = measured.value, at
-        policy.due_at = at + timedelta(seconds=policy.interval)
-        policy.save(update_fields=["way", "wanted", "reason", "value", "looked_at", "due_at", "foreseen"])
-        _write(policy, decision, instances, _evidence(policy, decision, measured, instances, ahead), at)
+        try:
+            with transaction.atomic():
+                _look(policy, at)
+        except Exception as error:
+            # One that cannot be judged must not keep the others from theirs; it is tried again when it is due.
+            log.exception("scaling.failed", policy=policy.pk)
+            ScalingPolicy.objects.filter(pk=policy.pk).update(
+                way=Way.NONE,
+                wanted=None,
+                value=None,
+                reason=f"it could not be looked at: {type(error).__name__}",
+                looked_at=at,
+                due_at=at + timedelta(seconds=policy.interval),
+            )
         return True
+
+
+def _look(policy: ScalingPolicy, at: datetime) -> None:
+    """Decide for one policy, and come back after its interval."""
+    measured, instances = _measure(policy, at)
+    if policy.lead and not _is_fresh(policy, at):
+        policy.foreseen = _foresee(policy, at)
+    ahead = _ahead(policy, at)
+    up_after, down_after = _cooling(policy, at)
+    decision = scaling.decide(
+        bounds(policy),
+        instances=instances,
+        value=measured.value,
+        ahead=ahead,
+        up_after=up_after,
+        down_after=down_after,
+    )
+    policy.way, policy.wanted, policy.reason = decision.way.value, decision.instances, decision.reason
+    policy.value, policy.looked_at = measured.value, at
+    policy.due_at = at + timedelta(seconds=policy.interval)
+    policy.save(update_fields=["way", "wanted", "reason", "value", "looked_at", "due_at", "foreseen"])
+    _write(policy, decision, instances, _evidence(policy, decision, measured, instances, ahead), at)
 
 
 def accept(decision: ScalingDecision, *, by: Actor, because: str = "") -> None:
@@ -138,7 +160,7 @@ def _measure(policy: ScalingPolicy, now: datetime) -> tuple[Aggregate, int | Non
     if not policy.instances_metric:
         return answers[0][0], policy.instances
     count = answers[1][0].value
-    return answers[0][0], None if count is None or count < 1 else round(count)
+    return answers[0][0], None if count is None or not 1 <= count <= scaling.MOST else round(count)
 
 
 def _is_fresh(policy: ScalingPolicy, now: datetime) -> bool:
@@ -158,10 +180,19 @@ def _foresee(policy: ScalingPolicy, now: datetime) -> dict[str, Any]:
         "made_at": now.isoformat(),
         "method": found.forecast.method,
         "reason": found.forecast.reason,
-        "error": found.forecast.error,
-        "steps": [[one.at.isoformat(), one.value, one.low, one.high] for one in found.forecast.steps],
-        "trend": {"direction": went.direction.value, "reason": went.reason, "change": went.change},
+        "error": _finite(found.forecast.error),
+        "steps": [
+            [one.at.isoformat(), one.value, one.low, one.high]
+            for one in found.forecast.steps
+            if math.isfinite(one.value) and math.isfinite(one.low) and math.isfinite(one.high)
+        ],
+        "trend": {"direction": went.direction.value, "reason": went.reason, "change": _finite(went.change)},
     }
+
+
+def _finite(number: float | None) -> float | None:
+    """JSON knows no other numbers."""
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _ahead(policy: ScalingPolicy, now: datetime) -> Ahead | None:

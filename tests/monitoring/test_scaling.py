@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from monitoring.actions import channels, outbox, scaling, scaling_policies
 from monitoring.channels.webhook import signature
+from monitoring.histogram import LARGEST
 from monitoring.models import Channel, OutboxMessage, ScalingDecision, ScalingPolicy
 from monitoring.scaling import Ahead, Bounds, Code, Decision, Urgency, Way, decide
 from portal import jobs
@@ -54,6 +55,12 @@ def test_the_number(
 ) -> None:
     found = _decide(value, instances)
     assert (found.way, found.instances, found.urgency, found.code) == (way, wanted, urgency, code), found.reason
+
+
+def test_absurd_loads_ask_for_no_more_than_there_may_be() -> None:
+    assert _decide(LARGEST).instances == 8
+    assert _decide(-LARGEST, 8).instances == 7
+    assert decide(Bounds(1e-9, 2, 10, 4, 1), instances=4, value=LARGEST).instances == 8
 
 
 def test_the_forecast_scales_up_before_it_is_needed_and_keeps_from_scaling_down() -> None:
@@ -188,6 +195,33 @@ class TestDecided:
                 ScalingDecision.objects.filter(pk=found.pk).update(**change)
         with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
             ScalingDecision.objects.filter(pk=found.pk).delete()
+
+    def test_one_that_cannot_be_judged_does_not_keep_the_others_from_it(self) -> None:
+        broken = self._policy()
+        make.service("payments")
+        scaling_policies.create("payments", SPEC | {"service": "payments", "lead": 0}, by=BY)
+        ScalingPolicy.objects.filter(pk=broken.pk).update(
+            aggregation="nonsense", due_at=jobs.database_now() - timedelta(hours=1)
+        )
+        assert scaling.run() == 2
+        broken.refresh_from_db()
+        assert (broken.way, broken.reason) == ("none", "it could not be looked at: ValueError")
+        assert broken.due_at > jobs.database_now()
+        assert ScalingPolicy.objects.get(key="payments").looked_at is not None
+        assert scaling.run() == 0
+
+    @pytest.mark.parametrize("values", [[LARGEST] * 180, [60.0] * 179 + [LARGEST], [-LARGEST, LARGEST] * 90])
+    def test_the_largest_numbers_are_decided_upon(self, values: list[float]) -> None:
+        self._policy(instances_metric="instances", instances=None)
+        make.measured("instances", 4.0, ago=0, every=1, **PLACE)
+        make.measured("cpu", *values, ago=0, every=900, **PLACE)
+        found = self._look(LARGEST)
+        assert found is not None
+        assert (found.way, found.wanted) == ("scale_up", 8)
+        make.measured("instances", LARGEST, ago=0, every=1, **PLACE)
+        found = self._look()
+        assert found is not None
+        assert found.code == "no_count"
 
     def test_every_fault_is_named(self) -> None:
         wrong = {"target": 0, "minimum": 5, "maximum": 2, "mode": "send", "matchers": {"service": "x"}, "service": "no"}
