@@ -70,7 +70,7 @@ def _look(policy: ScalingPolicy, at: datetime) -> None:
     if policy.lead and not _is_fresh(policy, at):
         policy.foreseen = _foresee(policy, at)
     ahead = _ahead(policy, at)
-    up_after, down_after = _cooling(policy, at)
+    last, up_after, down_after = _cooling(policy, at)
     decision = scaling.decide(
         bounds(policy),
         instances=instances,
@@ -83,6 +83,11 @@ def _look(policy: ScalingPolicy, at: datetime) -> None:
     policy.value, policy.looked_at = measured.value, at
     policy.due_at = at + timedelta(seconds=policy.interval)
     policy.save(update_fields=["way", "wanted", "reason", "value", "looked_at", "due_at", "foreseen"])
+    cools = up_after if decision.way is Way.UP else down_after
+    if last is not None and cools and (last.way, last.wanted) == (decision.way.value, decision.instances):
+        # It was said already. Below the minimum or above the maximum nothing else waits for the cool-down.
+        _supersede(policy, decision)
+        return
     _write(policy, decision, instances, _evidence(policy, decision, measured, instances, ahead), at)
 
 
@@ -206,14 +211,14 @@ def _ahead(policy: ScalingPolicy, now: datetime) -> Ahead | None:
     return Ahead(value, high, words)
 
 
-def _cooling(policy: ScalingPolicy, now: datetime) -> tuple[float, float]:
-    """Seconds for which the last change cools down yet: until one more is added, until one is taken away."""
+def _cooling(policy: ScalingPolicy, now: datetime) -> tuple[ScalingDecision | None, float, float]:
+    """The last change, and seconds for which it cools down yet: until one is added, until one is taken away."""
     counted = (*ScalingDecision.CHANGED, Status.DECLINED)
     last = policy.decisions.filter(status__in=counted).first()
     if last is None:
-        return 0.0, 0.0
+        return None, 0.0, 0.0
     since = (now - (last.decided_at or last.made_at)).total_seconds()
-    return max(policy.up_cool_down - since, 0.0), max(policy.down_cool_down - since, 0.0)
+    return last, max(policy.up_cool_down - since, 0.0), max(policy.down_cool_down - since, 0.0)
 
 
 def _evidence(
@@ -247,8 +252,7 @@ def _write(
     same = opened is not None and (opened.way, opened.wanted) == (decision.way.value, decision.instances)
     if same:
         return
-    if opened is not None:
-        states.move(opened, Status.SUPERSEDED, by=BY, because=decision.reason, outcome=decision.reason[:1000])
+    _supersede(policy, decision)
     if decision.way is Way.NONE:
         last = policy.decisions.first()
         if decision.code is Code.COOLING or (last is not None and last.code == decision.code.value):
@@ -282,6 +286,12 @@ def _write(
     if sends:
         _send(policy, made)
     live.announce("scaling", id=policy.pk)
+
+
+def _supersede(policy: ScalingPolicy, decision: Decision) -> None:
+    """What was advised before holds no longer."""
+    for one in policy.decisions.filter(status=Status.ADVISED):
+        states.move(one, Status.SUPERSEDED, by=BY, because=decision.reason, outcome=decision.reason[:1000])
 
 
 def _send(policy: ScalingPolicy, decision: ScalingDecision) -> None:

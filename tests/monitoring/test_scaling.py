@@ -174,6 +174,19 @@ class TestDecided:
         assert after is not None
         assert (after.way, after.before) == ("scale_up", 6)
 
+    @pytest.mark.parametrize(("count", "wanted"), [(1.0, 2), (12.0, 10)])
+    def test_what_is_out_of_bounds_is_said_once_until_it_has_cooled_down(self, count: float, wanted: int) -> None:
+        self._policy(instances_metric="instances", instances=None, down_cool_down=180)
+        make.measured("instances", count, ago=0, every=1, **PLACE)
+        found = self._look(60.0)
+        assert found is not None
+        assert (found.status, found.wanted) == ("advised", wanted)
+        scaling.accept(found, by=BY)
+        assert self._look(later=60) == found  # the metric says the same: its instances are on their way
+        after = self._look(later=200)
+        assert after is not None
+        assert (after == found, after.wanted) == (False, wanted)
+
     def test_what_is_declined_is_not_advised_again_at_once(self) -> None:
         self._policy()
         found = self._look(90.0)
