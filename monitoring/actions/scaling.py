@@ -70,21 +70,17 @@ def _look(policy: ScalingPolicy, at: datetime) -> None:
     if policy.lead and not _is_fresh(policy, at):
         policy.foreseen = _foresee(policy, at)
     ahead = _ahead(policy, at)
+    found: dict[str, Any] = {"instances": instances, "value": measured.value, "ahead": ahead}
+    _take_back_other(policy, scaling.decide(bounds(policy), **found))
     last, up_after, down_after = _cooling(policy, at)
-    decision = scaling.decide(
-        bounds(policy),
-        instances=instances,
-        value=measured.value,
-        ahead=ahead,
-        up_after=up_after,
-        down_after=down_after,
-    )
+    decision = scaling.decide(bounds(policy), **found, up_after=up_after, down_after=down_after)
     policy.way, policy.wanted, policy.reason = decision.way.value, decision.instances, decision.reason
     policy.value, policy.looked_at = measured.value, at
     policy.due_at = at + timedelta(seconds=policy.interval)
     policy.save(update_fields=["way", "wanted", "reason", "value", "looked_at", "due_at", "foreseen"])
     cools = up_after if decision.way is Way.UP else down_after
-    if last is not None and cools and (last.way, last.wanted) == (decision.way.value, decision.instances):
+    asked = (decision.way.value, decision.instances)
+    if last is not None and (cools or last.status == Status.SENDING) and (last.way, last.wanted) == asked:
         # It was said already. Below the minimum or above the maximum nothing else waits for the cool-down.
         _supersede(policy, decision)
         return
@@ -122,6 +118,14 @@ def decline(decision: ScalingDecision, *, by: Actor, because: str) -> None:
             said=because,
         )
         live.announce("scaling", id=policy.pk)
+
+
+def take_back(policy: ScalingPolicy, *, by: Actor, because: str) -> None:
+    """What waits to be sent is desired no longer. The policy is locked by the caller."""
+    for message in outbox.drop(SENT, thread=_thread(policy)):
+        rows = ScalingDecision.objects.filter(pk=message.payload["decision"], status=Status.SENDING)
+        for one in rows:
+            states.move(one, Status.SUPERSEDED, by=by, because=because, outcome=because[:1000])
 
 
 def bounds(policy: ScalingPolicy) -> Bounds:
@@ -257,6 +261,8 @@ def _write(
         last = policy.decisions.first()
         if decision.code is Code.COOLING or (last is not None and last.code == decision.code.value):
             return
+    if decision.way is not Way.NONE:
+        take_back(policy, by=BY, because=decision.reason)
     sends = decision.way is not Way.NONE and policy.mode == ScalingPolicy.Mode.SEND and policy.channel is not None
     status = Status.NOTED if decision.way is Way.NONE else Status.SENDING if sends else Status.ADVISED
     made = ScalingDecision.objects.create(
@@ -288,6 +294,18 @@ def _write(
     live.announce("scaling", id=policy.pk)
 
 
+def _take_back_other(policy: ScalingPolicy, wish: Decision) -> None:
+    """Whatever cools down: what waits to be sent goes the other way than the load now. Unknown, it stays."""
+    if wish.code in (Code.NO_DATA, Code.NO_COUNT):
+        return
+    if policy.decisions.filter(status=Status.SENDING).exclude(way=wish.way.value).exists():
+        take_back(policy, by=BY, because=wish.reason)
+
+
+def _thread(policy: ScalingPolicy) -> str:
+    return f"scaling:{policy.pk}"
+
+
 def _supersede(policy: ScalingPolicy, decision: Decision) -> None:
     """What was advised before holds no longer."""
     for one in policy.decisions.filter(status=Status.ADVISED):
@@ -315,7 +333,7 @@ def _send(policy: ScalingPolicy, decision: ScalingDecision) -> None:
         "reason": decision.reason,
     }
     # In their order: an older state must not come after a newer one.
-    outbox.put(channel, SENT, payload, dedupe_key=key, thread=f"scaling:{policy.pk}")
+    outbox.put(channel, SENT, payload, dedupe_key=key, thread=_thread(policy))
 
 
 def _count(policy: ScalingPolicy, decision: ScalingDecision) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import transaction
 
-from monitoring.actions import specs
+from monitoring.actions import scaling, specs
 from monitoring.models import Channel, ScalingDecision, ScalingPolicy
 from portal import audit, jobs, live, permissions, states
 from portal.audit import Actor
@@ -181,8 +181,10 @@ def _alone(columns: Mapping[str, Any], *, but: int | None = None) -> None:
 
 
 def _end_advice(policy: ScalingPolicy, by: Actor, why: str) -> None:
+    """What was advised, and what has not been sent yet."""
     for one in policy.decisions.filter(status=ScalingDecision.Status.ADVISED):
         states.move(one, ScalingDecision.Status.SUPERSEDED, by=by, because=why, outcome=why)
+    scaling.take_back(policy, by=by, because=why)
 
 
 def _lock(policy: ScalingPolicy, by: Actor) -> ScalingPolicy:

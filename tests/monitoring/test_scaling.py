@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from monitoring.actions import channels, outbox, scaling, scaling_policies
+from monitoring.channels import Retry
 from monitoring.channels.webhook import signature
 from monitoring.histogram import LARGEST
 from monitoring.models import Channel, OutboxMessage, ScalingDecision, ScalingPolicy
@@ -353,6 +354,56 @@ class TestSent:
         outbox.deliver()
         found.refresh_from_db()
         assert (found.status, len(receiver.calls)) == ("sent", 1)
+
+    @pytest.mark.parametrize("mode", ["removed", "advise", "changed"])
+    def test_what_is_desired_no_longer_is_not_sent(self, hook: Channel, receiver: Receiver, mode: str) -> None:
+        found = self._decided(hook, mode="send")
+        policy = ScalingPolicy.objects.get()
+        if mode == "removed":
+            scaling_policies.delete(policy, by=BY, because="moved")
+        else:
+            scaling_policies.change(policy, {"mode": "advise"} if mode == "advise" else {"maximum": 5}, by=BY)
+        outbox.deliver()
+        found.refresh_from_db()
+        assert (found.status, receiver.calls) == ("superseded", [])
+        assert OutboxMessage.objects.get().state == "dropped"
+
+    def test_a_newer_decision_takes_the_place_of_what_waits(self, hook: Channel, receiver: Receiver) -> None:
+        found = self._decided(hook, mode="send")
+        self._look_again(later=100, value=10.0)  # long before it would be scaled down
+        found.refresh_from_db()
+        assert found.status == "superseded"
+        newer = ScalingDecision.objects.get(way="scale_down")
+        assert newer.status == "sending"
+        outbox.deliver()
+        assert receiver.keys == [f"scaling.desired:{newer.pk}:{hook.pk}"]
+
+    def test_what_is_still_desired_waits_and_is_not_put_twice(self, hook: Channel) -> None:
+        found = self._decided(hook, mode="send")
+        self._look_again(later=200, value=90.0)
+        assert ScalingDecision.objects.get() == found
+        assert OutboxMessage.objects.get().state == "pending"
+
+    def test_what_is_being_sent_is_told_as_it_ends_and_not_tried_again(self, hook: Channel, receiver: Receiver) -> None:
+        found = self._decided(hook, mode="send")
+        taken = outbox.lease()
+        assert taken is not None
+        scaling_policies.delete(ScalingPolicy.objects.get(), by=BY, because="moved")
+        found.refresh_from_db()
+        assert found.status == "sending"
+        outbox.settle(taken, Retry("nobody is there"))
+        found.refresh_from_db()
+        assert found.status == "failed"
+        outbox.deliver()
+        assert receiver.calls == []
+
+    def _look_again(self, *, later: int, value: float) -> None:
+        """When so many seconds have gone by, and the load alone is another."""
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM monitoring_sample")
+        make.measured("cpu", value, ago=0, every=1, **PLACE)
+        with TestCase.captureOnCommitCallbacks(execute=False):
+            assert scaling.run(now=jobs.database_now() + timedelta(seconds=later)) == 1
 
     def test_advice_is_never_sent_by_itself(self, hook: Channel) -> None:
         self._decided(hook)
