@@ -83,10 +83,12 @@ def delete(policy: ScalingPolicy, *, by: Actor, because: str = "") -> None:
     """Its decisions stay on record."""
     with transaction.atomic():
         policy = _lock(policy, by)
+        before = shown(policy)
         policy.active = False
+        policy.channel = None  # it may be deleted now
         policy.version += 1
-        policy.save(update_fields=["active", "version"])
-        audit.record("scaling_policy.removed", policy, by=by, before=shown(policy), because=because)
+        policy.save(update_fields=["active", "channel", "version"])
+        audit.record("scaling_policy.removed", policy, by=by, before=before, because=because)
         _end_advice(policy, by, "the policy was removed")
         live.announce("scaling", id=policy.pk)
 

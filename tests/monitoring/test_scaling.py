@@ -405,6 +405,18 @@ class TestSent:
         with TestCase.captureOnCommitCallbacks(execute=False):
             assert scaling.run(now=jobs.database_now() + timedelta(seconds=later)) == 1
 
+    def test_its_channel_can_be_deleted_once_no_policy_names_it(self, hook: Channel) -> None:
+        self._decided(hook)
+        with pytest.raises(Refused, match="scaling policies: checkout by CPU"):
+            channels.delete(hook, by=BY)
+        policy = ScalingPolicy.objects.get()
+        scaling_policies.delete(policy, by=BY, because="moved")
+        policy.refresh_from_db()
+        assert policy.channel is None
+        ScalingPolicy.objects.update(channel=hook)  # as removed ones were left before
+        channels.delete(hook, by=BY)
+        assert not Channel.objects.exists()
+
     def test_advice_is_never_sent_by_itself(self, hook: Channel) -> None:
         self._decided(hook)
         assert not OutboxMessage.objects.exists()
