@@ -17,7 +17,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from monitoring.trends import LEAST, Array, arrays, correction, judge, season_of
+from monitoring.histogram import summed
+from monitoring.trends import HUGE, LEAST, Array, arrays, correction, judge, season_of
 
 CONFIDENCE = 0.9
 COVERED = 0.5  # share of the history's steps that must be known
@@ -105,7 +106,7 @@ def forecast(
     One value a step, the oldest first; steps of which nothing is known are left out. `since`: where the history was
     asked for from; of that, half must be known. `least`: less the metric cannot be (a cost is not below 0).
     """
-    known = [(at, value) for at, value in points if math.isfinite(value)][-MOST:]
+    known = [(at, value) for at, value in points if abs(value) < HUGE][-MOST:]
     count = len(known)
     if count < LEAST:
         return Forecast("", f"{count} values are known, {LEAST} are needed", count=count)
@@ -173,9 +174,9 @@ def total(spent: float, found: Forecast, *, since: datetime, until: datetime, st
         shares.append((max(inside.total_seconds(), 0.0) / step, one))
     return Total(
         spent,
-        spent + math.fsum(share * one.value for share, one in shares),
-        spent + math.fsum(share * one.low for share, one in shares),
-        spent + math.fsum(share * one.high for share, one in shares),
+        summed([spent, *(share * one.value for share, one in shares)]),
+        summed([spent, *(share * one.low for share, one in shares)]),
+        summed([spent, *(share * one.high for share, one in shares)]),
     )
 
 

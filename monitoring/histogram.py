@@ -33,6 +33,17 @@ def bounded(number: float) -> float:
     return max(-LARGEST, min(LARGEST, number))
 
 
+def summed(numbers: Iterable[float]) -> float:
+    """The exact sum of finite numbers, rounded once; one that overflows stays at the largest number."""
+    known = list(numbers)
+    try:
+        return math.fsum(known)
+    except OverflowError:
+        # Halved so often none of their sums overflows.
+        down = -len(known).bit_length()
+        return bounded(math.fsum(math.ldexp(one, down) for one in known) * 2.0**-down)
+
+
 @dataclass(slots=True)
 class Histogram:
     """How often values fell into logarithmic buckets; negative values in buckets of their own."""

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from monitoring.histogram import bounded, summed
+
 WEEK_HOURS = 168
 KNOWN = 0.8  # share of the hours that must be known
 MONTH = 30  # days that savings are told for
@@ -23,6 +25,7 @@ TIMES = 3.0  # so many times that of the others
 LEAST_ALERTS = 5
 FALSE_SHARE = 0.5
 LEAST_SERIES = 100
+MOST_INSTANCES = 1_000_000  # a number beyond is none of instances
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,11 @@ def over_provisioned(
     price: Price | None,
 ) -> Finding | None:
     """By the load of each instance, hour by hour over a week: nineteen hours of twenty need no more than its p95."""
-    if instances is None or len(load) < KNOWN * WEEK_HOURS:
+    if instances is None or instances > MOST_INSTANCES or len(load) < KNOWN * WEEK_HOURS:
         return None
-    high = float(np.quantile(np.array(load), 0.95))
-    needed = max(math.ceil(instances * high / target - 1e-9), minimum)
+    # As it was measured: between two of them, what lies far apart overflows.
+    high = float(np.quantile(np.array(load), 0.95, method="higher"))
+    needed = max(math.ceil(min(max(instances * high / target - 1e-9, 0.0), MOST_INSTANCES)), minimum)
     spare = math.floor(instances) - needed
     if spare < 1:
         return None
@@ -74,7 +78,7 @@ def over_provisioned(
         f"Over 7 days the load stayed at {high:.4g} for each instance or below in 95 % of the hours, the target is "
         f"{target:g}. With {needed} it would be {high * instances / needed:.4g}.",
         price.currency if price else "instances",
-        float(spare) if price is None else None if price.amount is None else spare * price.amount,
+        float(spare) if price is None else None if price.amount is None else bounded(spare * price.amount),
         {"p95": high, "target": target, "instances": instances, "needed": needed, "hours": len(load)},
         service,
         environment,
@@ -84,7 +88,7 @@ def over_provisioned(
 def low_hit_rate(
     metric: str, service: str, environment: str, *, hits: float | None, misses: float | None, days: int = WEEK
 ) -> Finding | None:
-    if hits is None or misses is None or hits + misses < LEAST_LOOKUPS:
+    if hits is None or misses is None or not LEAST_LOOKUPS <= hits + misses < math.inf:
         return None
     rate = hits / (hits + misses)
     if rate >= HIT_RATE:
@@ -95,7 +99,7 @@ def low_hit_rate(
         f"The cache behind {metric} answers {rate:.0%} of what it is asked",
         "Look at its keys, its size and how long it keeps what it holds: most look-ups find nothing.",
         "misses",
-        (misses - hits) / 2 * MONTH / days,  # as many as there are above half of the look-ups
+        bounded((misses - hits) / 2 * MONTH / days),  # as many as there are above half of the look-ups
         {"metric": metric, "hits": hits, "misses": misses, "rate": rate, "days": days},
         service,
         environment,
@@ -106,8 +110,8 @@ def error_prone(
     service: str, environment: str, metric: str, label: str, endpoints: Mapping[str, tuple[float, float]]
 ) -> Finding | None:
     """The worst of them: endpoint → (errors, requests) over a week."""
-    errors = math.fsum(bad for bad, _ in endpoints.values())
-    requests = math.fsum(total for _, total in endpoints.values())
+    errors = summed(bad for bad, _ in endpoints.values())
+    requests = summed(total for _, total in endpoints.values())
     found: tuple[float, str, float, float, float] | None = None
     for name, (bad, total) in endpoints.items():
         others = requests - total
@@ -125,7 +129,7 @@ def error_prone(
         f"{name} of {service} fails {rate:.1%} of the time",
         f"The other endpoints fail {usual:.2%} of the time: {bad:.0f} of {total:.0f} requests failed in 7 days.",
         "errors",
-        (bad - usual * total) * MONTH / WEEK,
+        bounded((bad - usual * total) * MONTH / WEEK),
         {
             "metric": metric,
             "label": label,
@@ -209,5 +213,6 @@ def saving(
         lacking = "before" if before is None or before_known < KNOWN else "after"
         return Saving(None, f"unknown: too little is known of {words} in the week {lacking} it was applied")
     return Saving(
-        (before - after) * MONTH / WEEK, f"{words}: {before:.4g} in the week before it was applied, {after:.4g} after"
+        bounded((before - after) * MONTH / WEEK),
+        f"{words}: {before:.4g} in the week before it was applied, {after:.4g} after",
     )

@@ -13,6 +13,7 @@ from enum import StrEnum
 URGENT = 1.5  # times the target
 # A quotient this near to a whole number is one: 4 x 60 / 60 in floating point.
 NEARLY = 1e-9
+MOST = 1_000_000  # instances: a number beyond says nothing, and one that overflows is none
 
 
 class Way(StrEnum):
@@ -110,7 +111,7 @@ def needed(bounds: Bounds, instances: int, value: float) -> int:
     ratio = value / bounds.target
     if abs(ratio - 1) <= bounds.tolerance:
         return instances
-    return max(math.ceil(instances * ratio - NEARLY), 1)
+    return math.ceil(min(max(instances * ratio - NEARLY, 1.0), MOST))
 
 
 def _more(

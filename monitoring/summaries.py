@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from monitoring.histogram import LARGEST, Distribution, Explicit, Histogram, bounded, from_json, merged
+from monitoring.histogram import LARGEST, Distribution, Explicit, Histogram, bounded, from_json, merged, summed
 
 # Beyond this a square overflows: the sum of squares is then the largest number.
 HUGE = 1e145
@@ -93,7 +93,7 @@ def of(samples: Iterable[Sampled], *, base: float | None = None) -> Summary | No
     single = Histogram.of(values)
     whole: Distribution = merged([*kept, *([single] if values else [])]) if kept else single
     count = float(whole.count)
-    total = bounded(math.fsum(values) if not kept else whole.sum)
+    total = bounded(summed(values) if not kept else whole.sum)
     if kept:
         deviation = whole.deviation() or 0.0
         squares = bounded(deviation * deviation * count) if deviation < HUGE else LARGEST
@@ -121,7 +121,7 @@ def of(samples: Iterable[Sampled], *, base: float | None = None) -> Summary | No
         last=named[-1] if named else None,
         first_time=ordered[0].time,
         last_time=ordered[-1].time,
-        increase=bounded(math.fsum(steps)) if steps else None,
+        increase=summed(steps) if steps else None,
         distribution=whole,
     )
 
@@ -138,7 +138,7 @@ def merge(parts: Iterable[Summary]) -> Summary | None:
     if len(ordered) < 2:
         return ordered[0] if ordered else None
     count = math.fsum(one.count for one in ordered)
-    total = bounded(math.fsum(one.total for one in ordered))
+    total = summed(one.total for one in ordered)
     increases = [one.increase for one in ordered if one.increase is not None]
     firsts = [one.first for one in ordered if one.first is not None]
     lasts = [one.last for one in ordered if one.last is not None]
@@ -155,7 +155,7 @@ def merge(parts: Iterable[Summary]) -> Summary | None:
         last=lasts[-1] if lasts else None,
         first_time=ordered[0].first_time,
         last_time=max(one.last_time for one in ordered),
-        increase=bounded(math.fsum(increases)) if increases else None,
+        increase=summed(increases) if increases else None,
         distribution=merged(distributions) if distributions and complete else None,
     )
 
@@ -169,7 +169,7 @@ def _squares(parts: Iterable[Summary], mean: float) -> float:
         if abs(away) >= HUGE or one.squares >= HUGE * HUGE:
             return LARGEST
         squares.append(one.squares + one.count * away * away)
-    return bounded(math.fsum(squares))
+    return summed(squares)
 
 
 def kept(summary: Summary) -> dict[str, Any] | None:

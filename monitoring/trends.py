@@ -35,6 +35,8 @@ TOO_WIDE = 5.0
 PERIODS = 3
 # Lags of the autocorrelation, as a share of the number of values.
 LAGS = 0.25
+# What is as large was not measured: it counts as not known, and its square would overflow.
+HUGE = 1e150
 # A coefficient of 1 would be a walk without any level: nothing could be said of its trend.
 MEMORY = 0.98
 
@@ -110,7 +112,7 @@ def trend(
     certain it is.
     """
     expected = max(int(window / step), 1)
-    known = [(at, value) for at, value in points if math.isfinite(value)]
+    known = [(at, value) for at, value in points if abs(value) < HUGE]
     count = len(known)
     if count < LEAST:
         return Trend(Direction.UNKNOWN, f"{count} values are known, {LEAST} are needed", count, expected)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from django.db import transaction
 
 from monitoring.actions import specs
@@ -16,6 +17,8 @@ from portal import audit, jobs, live, permissions
 from portal.audit import Actor
 from portal.errors import Invalid, Refused, Stale
 from portal.models import KEY_PATTERN
+
+log = structlog.get_logger(__name__)
 
 FIELDS = ("name", "kind", "metric", "aggregation", "matchers", "limit", "share", "horizon")
 GROWING = ("sum", "increase")  # what a month can be added up of
@@ -131,7 +134,13 @@ def _keep_one(now: datetime | None) -> bool:
         capacity = jobs.claim(Capacity.objects.active().filter(due_at__lte=at).order_by("due_at"))
         if capacity is None:
             return False
-        found, _ = standings.standing(capacity, now=at)
+        try:
+            with transaction.atomic():
+                found, _ = standings.standing(capacity, now=at)
+        except Exception as error:
+            # One that cannot be judged must not keep the others from theirs: nothing is known of it.
+            log.exception("capacities.failed", capacity=capacity.pk)
+            found = Standing(State.UNKNOWN, f"it could not be looked at: {type(error).__name__}")
         was = capacity.state
         write(capacity, found)
         capacity.looked_at = at

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 
 from monitoring import channels
-from monitoring.models import Channel
+from monitoring.models import Channel, ScalingPolicy
 from portal import audit, permissions
 from portal.audit import Actor
 from portal.errors import Invalid, Refused
@@ -42,10 +42,14 @@ def change(channel: Channel, fields: Mapping[str, Any], *, by: Actor) -> Channel
 
 
 def delete(channel: Channel, *, by: Actor, because: str = "") -> None:
-    """What waits to be sent there goes with it."""
+    """What waits to be sent there goes with it. A policy that sends its decisions there has to be changed before."""
     permissions.require(by, "configure")
     with transaction.atomic():
         channel = _lock(channel)
+        telling = [str(one) for one in ScalingPolicy.objects.active().filter(channel=channel)]
+        if telling:
+            raise Refused(f"channel {channel.name} is told by scaling policies: {', '.join(telling)}")
+        ScalingPolicy.objects.filter(channel=channel).update(channel=None)  # removed ones decide no more
         waiting = channel.messages.filter(state="pending").count()
         audit.record("channel.deleted", channel, by=by, before=_shown(channel) | {"waiting": waiting}, because=because)
         channel.delete()

@@ -127,6 +127,27 @@ def on_settled(prefix: str, act: Settled) -> None:
     _settled[prefix] = act
 
 
+def drop(kind: str, *, thread: str) -> list[OutboxMessage]:
+    """What waits in this thread is not sent any more. What somebody is sending now is not tried again.
+
+    Inside a transaction. Answers those that were dropped: nobody has been told of them.
+    """
+    now = jobs.database_now()
+    rows = OutboxMessage.objects.filter(kind=kind, thread=thread, state=OutboxMessage.State.PENDING).order_by("id")
+    dropped = []
+    # A row that is locked is being leased or settled by someone who may wait for our own locks.
+    for message in rows.select_for_update(skip_locked=True, of=("self",)):
+        if message.lease_token is not None and message.due_at > now:
+            message.give_up_at = now
+            message.save(update_fields=["give_up_at"])
+            continue
+        message.state, message.lease_token = OutboxMessage.State.DROPPED, None
+        message.save(update_fields=["state", "lease_token"])
+        live.announce("outbox", id=message.pk)
+        dropped.append(message)
+    return dropped
+
+
 def resend(message: OutboxMessage, *, by: audit.Actor, because: str = "") -> None:
     """A dead message gets another day."""
     permissions.require(by, "configure", environment=permissions.ANY, service=permissions.ANY)

@@ -5,9 +5,11 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from django.db import connection, transaction
 
 from monitoring import savings
+from monitoring.histogram import bounded, summed
 from monitoring.models import Alert, Recommendation, ScalingPolicy, Series, UnitCost
 from monitoring.queries import findings, histories
 from monitoring.queries.histories import Measured
@@ -16,6 +18,8 @@ from portal import audit, jobs, live, permissions, states
 from portal.audit import Actor, Automaton
 from portal.errors import Refused
 from portal.models import Environment, Service
+
+log = structlog.get_logger(__name__)
 
 BY = Automaton("advice")
 Rule, Status = Recommendation.Rule, Recommendation.Status
@@ -26,12 +30,13 @@ SETTLES = timedelta(days=1)
 QUIET = {Status.DISMISSED: timedelta(days=90), Status.APPLIED: timedelta(days=30)}
 LOCK = 0x0F1A_6502  # any number that nobody else locks: one looks at a time
 MOST = 200  # measured in one cycle
+AGAIN_AFTER = HOUR
 
 
 def look(*, now: datetime | None = None) -> int:
     """Make, renew and end recommendations by what the rules find now. How many there are."""
     now = now or jobs.database_now()
-    found = {f"{one.rule}:{one.subject}"[:250]: one for one in findings.findings(now=now)}
+    found, failed = _found(now)
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
@@ -46,12 +51,16 @@ def look(*, now: datetime | None = None) -> int:
                 "service": services.get(finding.service),
                 "environment": environments.get(finding.environment),
             }
-            if key in pending:
-                _renew(pending[key], finding, now)
-            elif key not in quiet:
-                _make(key, finding, now, **place)
+            try:
+                with transaction.atomic():
+                    if key in pending:
+                        _renew(pending[key], finding, now)
+                    elif key not in quiet:
+                        _make(key, finding, now, **place)
+            except Exception:
+                log.exception("advice.finding_failed", key=key)
         for key, one in pending.items():
-            if key not in found and one.status == Status.OPEN:
+            if key not in found and one.rule not in failed and one.status == Status.OPEN:
                 states.move(one, Status.OBSOLETE, by=BY, because="it holds no longer", decided_at=now)
                 live.announce("recommendations", id=one.pk)
     return len(found)
@@ -103,6 +112,20 @@ def totals(rows: Iterable[Recommendation]) -> list[dict[str, Any]]:
         else:
             line["unknown"] += 1
     return [found[unit] for unit in sorted(found)]
+
+
+def _found(now: datetime) -> tuple[dict[str, Finding], set[str]]:
+    """What the rules find, by key, and the rules that failed: what these found before is not over because of that."""
+    found: dict[str, Finding] = {}
+    failed = set()
+    for rule, finds in findings.RULES.items():
+        try:
+            with transaction.atomic():
+                found |= {f"{one.rule}:{one.subject}"[:250]: one for one in finds(now)}
+        except Exception:
+            log.exception("advice.rule_failed", rule=rule)
+            failed.add(rule)
+    return found, failed
 
 
 def _make(key: str, finding: Finding, now: datetime, **place: Any) -> None:
@@ -162,13 +185,23 @@ def _measure_one(now: datetime | None) -> bool:
         one = jobs.claim(due.select_related("service", "environment"))
         if one is None:
             return False
-        found = _measure(one, at)
-        one.saved, one.measured_because, one.measured_at, one.due_at = found.saved, found.reason, at, None
-        one.save(update_fields=["saved", "measured_because", "measured_at", "due_at"])
-        after = {"saved": found.saved, "unit": one.unit}
-        audit.record("recommendation.measured", one, by=BY, after=after, because=found.reason)
-        live.announce("recommendations", id=one.pk)
+        try:
+            with transaction.atomic():
+                _write(one, _measure(one, at), at)
+        except Exception:
+            # One that cannot be measured must not keep the others from theirs; it is tried again.
+            log.exception("advice.measuring_failed", recommendation=one.pk)
+            Recommendation.objects.filter(pk=one.pk).update(due_at=at + AGAIN_AFTER)
         return True
+
+
+def _write(one: Recommendation, found: Saving, at: datetime) -> None:
+    """What was measured, into its fields."""
+    one.saved, one.measured_because, one.measured_at, one.due_at = found.saved, found.reason, at, None
+    one.save(update_fields=["saved", "measured_because", "measured_at", "due_at"])
+    after = {"saved": found.saved, "unit": one.unit}
+    audit.record("recommendation.measured", one, by=BY, after=after, because=found.reason)
+    live.announce("recommendations", id=one.pk)
 
 
 def _measure(one: Recommendation, now: datetime) -> Saving:
@@ -210,12 +243,12 @@ def _instances(one: Recommendation, now: datetime) -> Saving:
     known = [len(some) / (WEEK / HOUR) for some in (before, after)]
     price = cost.instance_price if in_money and cost is not None and cost.instance_price else 1.0
     words = f"instances at {price:g} {one.unit}" if in_money else "instances"
-    means = [math.fsum(some) / len(some) if some else None for some in (before, after)]
+    means = [summed(some) / len(some) if some else None for some in (before, after)]
     found = savings.saving(means[0], means[1], before_known=known[0], after_known=known[1], words=words)
     if found.saved is None:
         return found
     # A mean is no sum: it is as many in 30 days as in one.
-    return Saving(found.saved * savings.WEEK / savings.MONTH * price, found.reason)
+    return Saving(bounded(found.saved * savings.WEEK / savings.MONTH * price), found.reason)
 
 
 def _false_alerts(one: Recommendation) -> Saving:
@@ -230,8 +263,8 @@ def _weeks(one: Recommendation, measured: Measured, now: datetime, *, words: str
     before, after = _halves(one, measured, now)
     known = [len(some) / (WEEK / HOUR) for some in (before, after)]
     return savings.saving(
-        math.fsum(before) if before else None,
-        math.fsum(after) if after else None,
+        summed(before) if before else None,
+        summed(after) if after else None,
         before_known=known[0],
         after_known=known[1],
         words=words,

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,7 +21,7 @@ from monitoring.sections import Scope
 from portal import audit, jobs, live, permissions
 from portal.audit import Actor, Automaton
 from portal.errors import Refused
-from portal.models import Service, User
+from portal.models import Environment, Service, User
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +53,8 @@ def _send_one(now: datetime | None) -> bool:
         try:
             with transaction.atomic():
                 report = make(subscription, until=until, now=at)
-                if subscription.by_mail and at - subscription.due_at < MAILED_WITHIN:
+                seen = visible(subscription.person).filter(pk=report.pk).exists()  # it may have been made before
+                if seen and subscription.by_mail and at - subscription.due_at < MAILED_WITHIN:
                     _mail(report)
         except Exception:
             # One that cannot be made must not keep the others from theirs; it is tried again.
@@ -104,6 +105,7 @@ def make(subscription: ReportSubscription, *, until: datetime, now: datetime) ->
             until=until,
             zone=subscription.zone,
             services=[one.key for one in scope.services],
+            places=_places(person, scope.services, scope.environment),
             content=content,
             sha256=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
         )
@@ -121,7 +123,10 @@ def make_now(subscription: ReportSubscription, *, by: Actor) -> Report:
         locked = rows.select_for_update(of=("self",)).filter(pk=subscription.pk).first()
         if locked is None:
             raise Refused("this subscription has ended")
-        return make(locked, until=period_before(locked, now)[1], now=now)
+        made = make(locked, until=period_before(locked, now)[1], now=now)
+        if not visible(by).filter(pk=made.pk).exists():
+            raise Refused("it is made already, and tells of places that may not be seen any more")
+        return made
 
 
 def require(by: Actor, person: User) -> None:
@@ -145,13 +150,27 @@ def visible_services(person: User, environment: Any = None) -> list[Service]:
 
 
 def visible(by: Actor) -> "QuerySet[Report]":
-    """One's own, as long as one may still see every service in it; all of them for who administers everywhere."""
+    """One's own, as long as one may still see everything that it may tell of; all of them for who administers."""
     rows = Report.objects.select_related("person")
     if permissions.can(by, "administer"):
         return rows
     if not isinstance(by, User):
         return rows.none()
-    return rows.filter(person=by, services__contained_by=[one.key for one in visible_services(by)])
+    seen = visible_services(by)
+    rows = rows.filter(person=by, services__contained_by=[one.key for one in seen])
+    # Who sees every place sees those of reports that were made before places were kept, too.
+    return rows if permissions.can(by, "view") else rows.filter(places__contained_by=_places(by, seen, None))
+
+
+def _places(person: User, services: Sequence[Service], only: Environment | None) -> dict[str, list[str]]:
+    """By environment those of the services that the person may view there."""
+    prefetch_related_objects([person], "grants")
+    found = {}
+    for place in [only] if only is not None else Environment.objects.all():
+        keys = [one.key for one in services if permissions.can(person, "view", environment=place, service=one)]
+        if keys:
+            found[place.key] = keys
+    return found
 
 
 def period_before(subscription: ReportSubscription, at: datetime) -> tuple[datetime, datetime]:

@@ -3,9 +3,11 @@
 What goes out says what shall be, not what to do: the same message twice asks for the same.
 """
 
+import math
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from django.db import transaction
 
 from monitoring import scaling, trends
@@ -18,6 +20,8 @@ from monitoring.scaling import Ahead, Bounds, Code, Decision, Way
 from portal import audit, jobs, live, permissions, states
 from portal.audit import Actor, Automaton
 from portal.errors import Refused
+
+log = structlog.get_logger(__name__)
 
 BY = Automaton("scaling")
 SENT = "scaling.desired"
@@ -43,25 +47,44 @@ def _run_one(now: datetime | None) -> bool:
         policy = jobs.claim(due.select_related("service", "environment", "channel"))
         if policy is None:
             return False
-        measured, instances = _measure(policy, at)
-        if policy.lead and not _is_fresh(policy, at):
-            policy.foreseen = _foresee(policy, at)
-        ahead = _ahead(policy, at)
-        up_after, down_after = _cooling(policy, at)
-        decision = scaling.decide(
-            bounds(policy),
-            instances=instances,
-            value=measured.value,
-            ahead=ahead,
-            up_after=up_after,
-            down_after=down_after,
-        )
-        policy.way, policy.wanted, policy.reason = decision.way.value, decision.instances, decision.reason
-        policy.value, policy.looked_at = measured.value, at
-        policy.due_at = at + timedelta(seconds=policy.interval)
-        policy.save(update_fields=["way", "wanted", "reason", "value", "looked_at", "due_at", "foreseen"])
-        _write(policy, decision, instances, _evidence(policy, decision, measured, instances, ahead), at)
+        try:
+            with transaction.atomic():
+                _look(policy, at)
+        except Exception as error:
+            # One that cannot be judged must not keep the others from theirs; it is tried again when it is due.
+            log.exception("scaling.failed", policy=policy.pk)
+            ScalingPolicy.objects.filter(pk=policy.pk).update(
+                way=Way.NONE,
+                wanted=None,
+                value=None,
+                reason=f"it could not be looked at: {type(error).__name__}",
+                looked_at=at,
+                due_at=at + timedelta(seconds=policy.interval),
+            )
         return True
+
+
+def _look(policy: ScalingPolicy, at: datetime) -> None:
+    """Decide for one policy, and come back after its interval."""
+    measured, instances = _measure(policy, at)
+    if policy.lead and not _is_fresh(policy, at):
+        policy.foreseen = _foresee(policy, at)
+    ahead = _ahead(policy, at)
+    found: dict[str, Any] = {"instances": instances, "value": measured.value, "ahead": ahead}
+    _take_back_other(policy, scaling.decide(bounds(policy), **found))
+    last, up_after, down_after = _cooling(policy, at)
+    decision = scaling.decide(bounds(policy), **found, up_after=up_after, down_after=down_after)
+    policy.way, policy.wanted, policy.reason = decision.way.value, decision.instances, decision.reason
+    policy.value, policy.looked_at = measured.value, at
+    policy.due_at = at + timedelta(seconds=policy.interval)
+    policy.save(update_fields=["way", "wanted", "reason", "value", "looked_at", "due_at", "foreseen"])
+    cools = up_after if decision.way is Way.UP else down_after
+    asked = (decision.way.value, decision.instances)
+    if last is not None and (cools or last.status == Status.SENDING) and (last.way, last.wanted) == asked:
+        # It was said already. Below the minimum or above the maximum nothing else waits for the cool-down.
+        _supersede(policy, decision)
+        return
+    _write(policy, decision, instances, _evidence(policy, decision, measured, instances, ahead), at)
 
 
 def accept(decision: ScalingDecision, *, by: Actor, because: str = "") -> None:
@@ -95,6 +118,14 @@ def decline(decision: ScalingDecision, *, by: Actor, because: str) -> None:
             said=because,
         )
         live.announce("scaling", id=policy.pk)
+
+
+def take_back(policy: ScalingPolicy, *, by: Actor, because: str) -> None:
+    """What waits to be sent is desired no longer. The policy is locked by the caller."""
+    for message in outbox.drop(SENT, thread=_thread(policy)):
+        rows = ScalingDecision.objects.filter(pk=message.payload["decision"], status=Status.SENDING)
+        for one in rows:
+            states.move(one, Status.SUPERSEDED, by=by, because=because, outcome=because[:1000])
 
 
 def bounds(policy: ScalingPolicy) -> Bounds:
@@ -138,7 +169,7 @@ def _measure(policy: ScalingPolicy, now: datetime) -> tuple[Aggregate, int | Non
     if not policy.instances_metric:
         return answers[0][0], policy.instances
     count = answers[1][0].value
-    return answers[0][0], None if count is None or count < 1 else round(count)
+    return answers[0][0], None if count is None or not 1 <= count <= scaling.MOST else round(count)
 
 
 def _is_fresh(policy: ScalingPolicy, now: datetime) -> bool:
@@ -158,10 +189,19 @@ def _foresee(policy: ScalingPolicy, now: datetime) -> dict[str, Any]:
         "made_at": now.isoformat(),
         "method": found.forecast.method,
         "reason": found.forecast.reason,
-        "error": found.forecast.error,
-        "steps": [[one.at.isoformat(), one.value, one.low, one.high] for one in found.forecast.steps],
-        "trend": {"direction": went.direction.value, "reason": went.reason, "change": went.change},
+        "error": _finite(found.forecast.error),
+        "steps": [
+            [one.at.isoformat(), one.value, one.low, one.high]
+            for one in found.forecast.steps
+            if math.isfinite(one.value) and math.isfinite(one.low) and math.isfinite(one.high)
+        ],
+        "trend": {"direction": went.direction.value, "reason": went.reason, "change": _finite(went.change)},
     }
+
+
+def _finite(number: float | None) -> float | None:
+    """JSON knows no other numbers."""
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _ahead(policy: ScalingPolicy, now: datetime) -> Ahead | None:
@@ -175,14 +215,14 @@ def _ahead(policy: ScalingPolicy, now: datetime) -> Ahead | None:
     return Ahead(value, high, words)
 
 
-def _cooling(policy: ScalingPolicy, now: datetime) -> tuple[float, float]:
-    """Seconds for which the last change cools down yet: until one more is added, until one is taken away."""
+def _cooling(policy: ScalingPolicy, now: datetime) -> tuple[ScalingDecision | None, float, float]:
+    """The last change, and seconds for which it cools down yet: until one is added, until one is taken away."""
     counted = (*ScalingDecision.CHANGED, Status.DECLINED)
     last = policy.decisions.filter(status__in=counted).first()
     if last is None:
-        return 0.0, 0.0
+        return None, 0.0, 0.0
     since = (now - (last.decided_at or last.made_at)).total_seconds()
-    return max(policy.up_cool_down - since, 0.0), max(policy.down_cool_down - since, 0.0)
+    return last, max(policy.up_cool_down - since, 0.0), max(policy.down_cool_down - since, 0.0)
 
 
 def _evidence(
@@ -216,12 +256,13 @@ def _write(
     same = opened is not None and (opened.way, opened.wanted) == (decision.way.value, decision.instances)
     if same:
         return
-    if opened is not None:
-        states.move(opened, Status.SUPERSEDED, by=BY, because=decision.reason, outcome=decision.reason[:1000])
+    _supersede(policy, decision)
     if decision.way is Way.NONE:
         last = policy.decisions.first()
         if decision.code is Code.COOLING or (last is not None and last.code == decision.code.value):
             return
+    if decision.way is not Way.NONE:
+        take_back(policy, by=BY, because=decision.reason)
     sends = decision.way is not Way.NONE and policy.mode == ScalingPolicy.Mode.SEND and policy.channel is not None
     status = Status.NOTED if decision.way is Way.NONE else Status.SENDING if sends else Status.ADVISED
     made = ScalingDecision.objects.create(
@@ -253,6 +294,24 @@ def _write(
     live.announce("scaling", id=policy.pk)
 
 
+def _take_back_other(policy: ScalingPolicy, wish: Decision) -> None:
+    """Whatever cools down: what waits to be sent goes the other way than the load now. Unknown, it stays."""
+    if wish.code in (Code.NO_DATA, Code.NO_COUNT):
+        return
+    if policy.decisions.filter(status=Status.SENDING).exclude(way=wish.way.value).exists():
+        take_back(policy, by=BY, because=wish.reason)
+
+
+def _thread(policy: ScalingPolicy) -> str:
+    return f"scaling:{policy.pk}"
+
+
+def _supersede(policy: ScalingPolicy, decision: Decision) -> None:
+    """What was advised before holds no longer."""
+    for one in policy.decisions.filter(status=Status.ADVISED):
+        states.move(one, Status.SUPERSEDED, by=BY, because=decision.reason, outcome=decision.reason[:1000])
+
+
 def _send(policy: ScalingPolicy, decision: ScalingDecision) -> None:
     channel = policy.channel
     assert channel is not None
@@ -274,7 +333,7 @@ def _send(policy: ScalingPolicy, decision: ScalingDecision) -> None:
         "reason": decision.reason,
     }
     # In their order: an older state must not come after a newer one.
-    outbox.put(channel, SENT, payload, dedupe_key=key, thread=f"scaling:{policy.pk}")
+    outbox.put(channel, SENT, payload, dedupe_key=key, thread=_thread(policy))
 
 
 def _count(policy: ScalingPolicy, decision: ScalingDecision) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import transaction
 
-from monitoring.actions import specs
+from monitoring.actions import scaling, specs
 from monitoring.models import Channel, ScalingDecision, ScalingPolicy
 from portal import audit, jobs, live, permissions, states
 from portal.audit import Actor
@@ -83,10 +83,12 @@ def delete(policy: ScalingPolicy, *, by: Actor, because: str = "") -> None:
     """Its decisions stay on record."""
     with transaction.atomic():
         policy = _lock(policy, by)
+        before = shown(policy)
         policy.active = False
+        policy.channel = None  # it may be deleted now
         policy.version += 1
-        policy.save(update_fields=["active", "version"])
-        audit.record("scaling_policy.removed", policy, by=by, before=shown(policy), because=because)
+        policy.save(update_fields=["active", "channel", "version"])
+        audit.record("scaling_policy.removed", policy, by=by, before=before, because=because)
         _end_advice(policy, by, "the policy was removed")
         live.announce("scaling", id=policy.pk)
 
@@ -181,8 +183,10 @@ def _alone(columns: Mapping[str, Any], *, but: int | None = None) -> None:
 
 
 def _end_advice(policy: ScalingPolicy, by: Actor, why: str) -> None:
+    """What was advised, and what has not been sent yet."""
     for one in policy.decisions.filter(status=ScalingDecision.Status.ADVISED):
         states.move(one, ScalingDecision.Status.SUPERSEDED, by=by, because=why, outcome=why)
+    scaling.take_back(policy, by=by, because=why)
 
 
 def _lock(policy: ScalingPolicy, by: Actor) -> ScalingPolicy:

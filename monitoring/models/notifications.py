@@ -46,6 +46,7 @@ class OutboxMessage(models.Model):
         SENT = "sent"
         DEAD = "dead"
         FOLDED = "folded"
+        DROPPED = "dropped"
 
     channel = models.ForeignKey(Channel, models.CASCADE, related_name="messages")
     kind = models.CharField(max_length=60)

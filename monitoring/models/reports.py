@@ -65,6 +65,9 @@ class Report(models.Model):
     until = models.DateTimeField()
     zone = models.CharField(max_length=64)
     services = models.JSONField(help_text="keys of those that it tells of")
+    places = models.JSONField(
+        null=True, help_text="by environment the services that it may tell of; empty: made before this was kept"
+    )
     content = models.JSONField()
     sha256 = models.CharField(max_length=64, help_text="of the content as canonical JSON")
     made_at = models.DateTimeField(db_default=Now())

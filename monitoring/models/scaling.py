@@ -117,7 +117,7 @@ class ScalingDecision(models.Model):
         Status.ACCEPTED: set(),
         Status.DECLINED: set(),
         Status.SUPERSEDED: set(),
-        Status.SENDING: {Status.SENT, Status.FAILED},
+        Status.SENDING: {Status.SENT, Status.FAILED, Status.SUPERSEDED},
         Status.SENT: set(),
         Status.FAILED: set(),
     }

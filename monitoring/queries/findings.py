@@ -1,14 +1,14 @@
 """What the rules of advice are about: gathered for all services in a fixed number of queries for each rule."""
 
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.db.models import Count, Q
 
 from monitoring import savings
+from monitoring.histogram import summed
 from monitoring.models import Alert, Capacity, Metric, ScalingPolicy, Series, Slo, Threshold, UnitCost
 from monitoring.queries import histories, matched, rollups
 from monitoring.queries.histories import Measured
@@ -21,18 +21,6 @@ HOUR = timedelta(hours=1)
 HITS, MISSES = "_hits_total", "_misses_total"
 ENDPOINTS = ("endpoint", "route", "handler", "path")  # labels that name one
 MOST_PAIRS = 200
-
-
-def findings(*, now: datetime) -> list[Finding]:
-    """What every rule finds now."""
-    return [
-        *over_provisioned(now),
-        *low_hit_rates(now),
-        *error_prone(now),
-        *noisy_thresholds(now),
-        *silent_thresholds(now),
-        *unwatched_metrics(now),
-    ]
 
 
 def over_provisioned(now: datetime) -> Iterator[Finding]:
@@ -56,7 +44,7 @@ def over_provisioned(now: datetime) -> Iterator[Finding]:
     for policy, values, count in zip(policies, load, counts, strict=True):
         instances: float | None = policy.instances
         if policy.instances_metric:
-            instances = math.fsum(value for _, value in count) / len(count) if count else None
+            instances = summed(value for _, value in count) / len(count) if count else None
         cost = prices.get((policy.service_id, policy.environment_id))
         price = Price(cost.instance_price, cost.currency) if cost else None
         found = savings.over_provisioned(
@@ -197,5 +185,16 @@ def _grown(groups: Mapping[K, Sequence[int]], now: datetime) -> dict[K, float]:
     for name, some in groups.items():
         known = [grown for pk in some if pk in whole and (grown := whole[pk].increase) is not None]
         if known:
-            found[name] = math.fsum(known)
+            found[name] = summed(known)
     return found
+
+
+# By the name of the rule: what it finds now.
+RULES: Mapping[str, Callable[[datetime], Iterator[Finding]]] = {
+    "over_provisioned": over_provisioned,
+    "low_hit_rate": low_hit_rates,
+    "error_prone": error_prone,
+    "noisy_threshold": noisy_thresholds,
+    "silent_threshold": silent_thresholds,
+    "unwatched_metric": unwatched_metrics,
+}

@@ -1,10 +1,10 @@
 """What shares of counters came to over long stretches: of many in a fixed number of queries."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from monitoring.histogram import bounded, summed
 from monitoring.models import Threshold
 from monitoring.queries import matched, rollups
 from monitoring.queries.matched import Asked
@@ -43,11 +43,11 @@ def over(asked: Sequence[Ratio], *, since: datetime, until: datetime, now: datet
     def grown(ratio: Ratio, metric: str) -> float | None:
         some = [whole[id_].increase for id_ in series.get((ratio, metric), ()) if id_ in whole]
         known = [value for value in some if value is not None]
-        return math.fsum(known) if known else None
+        return summed(known) if known else None
 
     found = {}
     for one in asked:
         above, below = grown(one, one.metric), grown(one, one.denominator)
         if above is not None and below:
-            found[one] = above / below
+            found[one] = bounded(above / below)
     return found

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 
 from monitoring import forecasting, limits
+from monitoring.histogram import summed
 from monitoring.limits import Standing
 from monitoring.models import Capacity
 from monitoring.queries import histories, outlooks, rollups
@@ -49,7 +50,7 @@ def _budget(capacity: Capacity, now: datetime) -> tuple[Standing, Outlook]:
     if elapsed:
         window = timedelta(hours=math.ceil((upto - since) / HOUR))
         hours = histories.of([measured(capacity)], window=window, step=HOUR, now=now)[0]
-    spent = math.fsum(value for at, value in hours if at >= since)
+    spent = summed(value for at, value in hours if at >= since)
     known = len(hours) / elapsed if elapsed else 1.0
     found = _ahead(capacity, until, now)
     made = limits.budget(

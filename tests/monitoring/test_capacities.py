@@ -11,6 +11,7 @@ from pytest_django.fixtures import Settings
 from monitoring import limits
 from monitoring.actions import capacities
 from monitoring.forecasting import Expected, Forecast
+from monitoring.histogram import LARGEST
 from monitoring.limits import State
 from monitoring.models import Capacity
 from monitoring.queries import standings
@@ -140,6 +141,32 @@ class TestKept:
         assert found.value == pytest.approx((now - since).total_seconds() // 3600 * 60, abs=61)
         assert found.expected == pytest.approx((until - since).total_seconds() / 3600 * 60, rel=0.05)
         assert found.state is State.AT_RISK
+
+    def test_one_that_cannot_be_judged_does_not_keep_the_others_from_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        make.hours("disk_used", [40.0] * 500, **PLACE)
+        for key in ("broken", "fine"):
+            capacities.create(key, DISK, by=BY)
+        Capacity.objects.filter(key="broken").update(state="within", due_at=jobs.database_now() - timedelta(hours=1))
+        judged = standings.standing
+
+        def judge(capacity: Capacity, *, now: datetime) -> Any:
+            if capacity.key == "broken":
+                raise OverflowError
+            return judged(capacity, now=now)
+
+        monkeypatch.setattr(standings, "standing", judge)
+        assert capacities.keep() == 2
+        broken, fine = Capacity.objects.get(key="broken"), Capacity.objects.get(key="fine")
+        assert (broken.state, fine.state) == ("unknown", "within")
+        assert "could not be looked at" in broken.reason
+        assert broken.due_at > jobs.database_now()
+
+    def test_the_largest_numbers_are_spent_and_no_error(self) -> None:
+        make.hours("cost", [LARGEST] * (24 * 40), **PLACE)
+        made = capacities.create("cost", COST, by=BY)
+        found, _ = standings.standing(made, now=jobs.database_now())
+        if standings.month(jobs.database_now())[0] < jobs.database_now() - timedelta(hours=3):
+            assert (found.state, found.value) == (State.OVER, LARGEST)
 
     def test_every_fault_is_named(self) -> None:
         with pytest.raises(Invalid) as refused:

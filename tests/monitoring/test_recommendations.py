@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from monitoring import savings
 from monitoring.actions import alerts, recommendations, scaling_policies, thresholds, unit_costs
+from monitoring.histogram import LARGEST, summed
 from monitoring.models import Alert, DirtyBucket, HourRollup, Metric, Recommendation, Series, Threshold
 from monitoring.queries import findings
 from monitoring.savings import Price
@@ -99,6 +100,23 @@ def test_a_saving_is_the_week_after_beside_the_week_before() -> None:
     assert savings.saving(700, None, words="the cost").saved is None
 
 
+def test_absurd_figures_end_in_finite_numbers() -> None:
+    """What overflows is neither an error nor an infinity, which JSON does not know."""
+    far = [LARGEST, LARGEST]
+    assert _load([LARGEST] * 168) is None
+    assert _load([-LARGEST] * 100 + [30.0] * 68) is not None
+    assert _load([30.0] * 168, instances=LARGEST) is None
+    missed = savings.low_hit_rate("x", "s", "e", hits=1, misses=LARGEST)
+    assert missed is not None
+    assert missed.expected == LARGEST
+    some = {"/pay": (LARGEST, LARGEST), "/cart": (10.0, LARGEST), "/more": (10.0, LARGEST)}
+    savings.error_prone("shop", "staging", "errors_total", "route", some)
+    assert savings.saving(LARGEST, -LARGEST, words="the cost").saved == LARGEST
+    assert summed(far) == LARGEST
+    assert summed([*far, -LARGEST, -LARGEST, 5.0, 2.0**1000]) == 2.0**1000
+    assert summed([0.1] * 10) == 1.0
+
+
 # --- Found, decided, measured -------------------------------------------------------------------
 def _past(metric: str, values: Sequence[float], *, first: datetime, growing: bool = False) -> None:
     """Hours of one series from `first` on, one sample each; of a counter the growth of each."""
@@ -115,6 +133,11 @@ def _past(metric: str, values: Sequence[float], *, first: datetime, growing: boo
         )
         for n, value in enumerate(values)
     )  # fmt: skip
+
+
+def _but(name: str) -> dict[str, Any]:
+    """The rules but one."""
+    return {rule: finds for rule, finds in findings.RULES.items() if rule != name}
 
 
 @pytest.mark.django_db
@@ -183,6 +206,48 @@ class TestAdvice:
         assert list(verbs.values_list("verb", flat=True)) == [
             "recommendation.made", "recommendation.applied", "recommendation.measured",
         ]  # fmt: skip
+
+    def test_one_that_cannot_be_measured_does_not_keep_the_others_from_it(self) -> None:
+        found = self._over_provisioned()
+        recommendations.apply(found, by=BY)
+        broken = Recommendation.objects.create(
+            key="low_hit_rate:x", rule="low_hit_rate", title="x", advice="x", evidence={}, unit="misses",
+            status="applied", applied_at=self.now, due_at=self.now,
+        )  # fmt: skip
+        Recommendation.objects.filter(pk=found.pk).update(due_at=self.now + HOUR)
+        at = self.now + DAY + WEEK
+        assert recommendations.measure_due(now=at) == 2
+        found.refresh_from_db()
+        broken.refresh_from_db()
+        assert (found.measured_at, found.due_at) == (at, None)
+        assert (broken.measured_at, broken.due_at) == (None, at + HOUR)
+
+    def test_a_rule_that_fails_ends_nothing_and_keeps_no_other_from_its_findings(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        found = self._over_provisioned()
+        Recommendation.objects.create(
+            key="noisy_threshold:1", rule="noisy_threshold", title="x", advice="x", evidence={}, unit="false alerts"
+        )
+
+        def fails(now: datetime) -> Any:
+            raise OverflowError
+
+        monkeypatch.setattr(findings, "RULES", {"over_provisioned": fails, **_but("over_provisioned")})
+        recommendations.look(now=self.now)
+        found.refresh_from_db()
+        assert found.status == "open"
+        assert Recommendation.objects.get(rule="noisy_threshold").status == "obsolete"
+
+    def test_the_largest_numbers_stop_no_rule(self) -> None:
+        self._policy()
+        _past("cpu", [LARGEST] * 169, first=self.now - WEEK - HOUR)
+        _past("instances", [LARGEST] * 169, first=self.now - WEEK - HOUR)
+        for metric in ("cache_hits_total", "cache_misses_total"):
+            Metric.objects.create(name=metric, type="counter")
+            _past(metric, [LARGEST] * 160, first=self.now - timedelta(hours=161), growing=True)
+        for finds in findings.RULES.values():
+            assert list(finds(self.now)) == []
 
     def test_in_money_by_the_cost_itself(self) -> None:
         unit_costs.put(self.service, self.environment, {"metric": "cost", "currency": "USD"}, by=BY)
@@ -262,7 +327,8 @@ class TestAdvice:
             for n in range(upto):
                 thresholds.create(JUDGED | {"name": f"t{upto}-{n}", "metric": f"m{n}"}, by=BY)
             with CaptureQueriesContext(connection) as queries:
-                findings.findings(now=self.now)
+                found = [list(finds(self.now)) for finds in findings.RULES.values()]
+            assert len(found) == 6
             costs.append(len(queries))
         assert costs[0] == costs[1]
 

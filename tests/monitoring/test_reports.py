@@ -227,6 +227,45 @@ def test_who_loses_the_service_loses_the_report(vic: User) -> None:
     assert client.get(reverse("report", args=[report.pk])).status_code == 404
 
 
+@pytest.mark.parametrize("left", ["staging", "nothing"])
+def test_who_loses_an_environment_loses_what_was_told_of_it(left: str) -> None:
+    """By every door; what is made from then on tells of the rest."""
+    service, staging, production = make.service(), make.environment(), make.environment("production")
+    nia = make.person("nia", "viewer", environment=staging, is_staff=True)
+    grant = nia.grants.create(role="viewer", environment=production)
+    daily = subscribe(nia)
+    wide = reports.make_now(daily, by=nia)
+    assert wide.places == {"staging": [service.key], "production": [service.key]}
+    due(daily, jobs.database_now() - timedelta(seconds=1))
+    client = seats.seat(nia)
+    pages = [reverse("report", args=[wide.pk]), reverse("admin:monitoring_report_change", args=[wide.pk])]
+    assert [client.get(page).status_code for page in pages] == [200, 200]
+    (grant if left == "staging" else nia.grants.all()).delete()
+    nia = User.objects.get(pk=nia.pk)
+    client = seats.seat(nia)
+    assert all(client.get(page).status_code != 200 for page in pages)
+    assert list(reports.visible(nia)) == []
+    with pytest.raises(Refused, match="may not be seen any more"):
+        reports.make_now(daily, by=nia)
+    assert reports.send_due() == 1
+    assert not OutboxMessage.objects.exists()  # nor does the letter tell of it
+    narrow = _tomorrow(ReportSubscription.objects.get())
+    assert list(reports.visible(nia)) == [narrow]
+    assert narrow.places == ({"staging": [service.key]} if left == "staging" else {})
+
+
+def test_reports_of_before_places_were_kept_are_for_who_sees_every_place(vic: User) -> None:
+    made = reports.make_now(subscribe(vic), by=vic)
+    nia = make.person("nia", "viewer", environment=make.environment())
+    for person in (vic, nia):
+        Report.objects.create(
+            subscription=made.subscription, person=person, period="daily", since=made.since, zone="UTC", services=[],
+            until=made.until + timedelta(days=person.pk), content={}, sha256="",
+        )  # fmt: skip
+    assert reports.visible(vic).count() == 2
+    assert reports.visible(nia).count() == 0
+
+
 def test_scores_are_held_against_the_last_report(vic: User) -> None:
     daily = subscribe(vic)
     _everything()

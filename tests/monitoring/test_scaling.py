@@ -11,7 +11,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from monitoring.actions import channels, outbox, scaling, scaling_policies
+from monitoring.channels import Retry
 from monitoring.channels.webhook import signature
+from monitoring.histogram import LARGEST
 from monitoring.models import Channel, OutboxMessage, ScalingDecision, ScalingPolicy
 from monitoring.scaling import Ahead, Bounds, Code, Decision, Urgency, Way, decide
 from portal import jobs
@@ -54,6 +56,12 @@ def test_the_number(
 ) -> None:
     found = _decide(value, instances)
     assert (found.way, found.instances, found.urgency, found.code) == (way, wanted, urgency, code), found.reason
+
+
+def test_absurd_loads_ask_for_no_more_than_there_may_be() -> None:
+    assert _decide(LARGEST).instances == 8
+    assert _decide(-LARGEST, 8).instances == 7
+    assert decide(Bounds(1e-9, 2, 10, 4, 1), instances=4, value=LARGEST).instances == 8
 
 
 def test_the_forecast_scales_up_before_it_is_needed_and_keeps_from_scaling_down() -> None:
@@ -167,6 +175,19 @@ class TestDecided:
         assert after is not None
         assert (after.way, after.before) == ("scale_up", 6)
 
+    @pytest.mark.parametrize(("count", "wanted"), [(1.0, 2), (12.0, 10)])
+    def test_what_is_out_of_bounds_is_said_once_until_it_has_cooled_down(self, count: float, wanted: int) -> None:
+        self._policy(instances_metric="instances", instances=None, down_cool_down=180)
+        make.measured("instances", count, ago=0, every=1, **PLACE)
+        found = self._look(60.0)
+        assert found is not None
+        assert (found.status, found.wanted) == ("advised", wanted)
+        scaling.accept(found, by=BY)
+        assert self._look(later=60) == found  # the metric says the same: its instances are on their way
+        after = self._look(later=200)
+        assert after is not None
+        assert (after == found, after.wanted) == (False, wanted)
+
     def test_what_is_declined_is_not_advised_again_at_once(self) -> None:
         self._policy()
         found = self._look(90.0)
@@ -188,6 +209,33 @@ class TestDecided:
                 ScalingDecision.objects.filter(pk=found.pk).update(**change)
         with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
             ScalingDecision.objects.filter(pk=found.pk).delete()
+
+    def test_one_that_cannot_be_judged_does_not_keep_the_others_from_it(self) -> None:
+        broken = self._policy()
+        make.service("payments")
+        scaling_policies.create("payments", SPEC | {"service": "payments", "lead": 0}, by=BY)
+        ScalingPolicy.objects.filter(pk=broken.pk).update(
+            aggregation="nonsense", due_at=jobs.database_now() - timedelta(hours=1)
+        )
+        assert scaling.run() == 2
+        broken.refresh_from_db()
+        assert (broken.way, broken.reason) == ("none", "it could not be looked at: ValueError")
+        assert broken.due_at > jobs.database_now()
+        assert ScalingPolicy.objects.get(key="payments").looked_at is not None
+        assert scaling.run() == 0
+
+    @pytest.mark.parametrize("values", [[LARGEST] * 180, [60.0] * 179 + [LARGEST], [-LARGEST, LARGEST] * 90])
+    def test_the_largest_numbers_are_decided_upon(self, values: list[float]) -> None:
+        self._policy(instances_metric="instances", instances=None)
+        make.measured("instances", 4.0, ago=0, every=1, **PLACE)
+        make.measured("cpu", *values, ago=0, every=900, **PLACE)
+        found = self._look(LARGEST)
+        assert found is not None
+        assert (found.way, found.wanted) == ("scale_up", 8)
+        make.measured("instances", LARGEST, ago=0, every=1, **PLACE)
+        found = self._look()
+        assert found is not None
+        assert found.code == "no_count"
 
     def test_every_fault_is_named(self) -> None:
         wrong = {"target": 0, "minimum": 5, "maximum": 2, "mode": "send", "matchers": {"service": "x"}, "service": "no"}
@@ -306,6 +354,68 @@ class TestSent:
         outbox.deliver()
         found.refresh_from_db()
         assert (found.status, len(receiver.calls)) == ("sent", 1)
+
+    @pytest.mark.parametrize("mode", ["removed", "advise", "changed"])
+    def test_what_is_desired_no_longer_is_not_sent(self, hook: Channel, receiver: Receiver, mode: str) -> None:
+        found = self._decided(hook, mode="send")
+        policy = ScalingPolicy.objects.get()
+        if mode == "removed":
+            scaling_policies.delete(policy, by=BY, because="moved")
+        else:
+            scaling_policies.change(policy, {"mode": "advise"} if mode == "advise" else {"maximum": 5}, by=BY)
+        outbox.deliver()
+        found.refresh_from_db()
+        assert (found.status, receiver.calls) == ("superseded", [])
+        assert OutboxMessage.objects.get().state == "dropped"
+
+    def test_a_newer_decision_takes_the_place_of_what_waits(self, hook: Channel, receiver: Receiver) -> None:
+        found = self._decided(hook, mode="send")
+        self._look_again(later=100, value=10.0)  # long before it would be scaled down
+        found.refresh_from_db()
+        assert found.status == "superseded"
+        newer = ScalingDecision.objects.get(way="scale_down")
+        assert newer.status == "sending"
+        outbox.deliver()
+        assert receiver.keys == [f"scaling.desired:{newer.pk}:{hook.pk}"]
+
+    def test_what_is_still_desired_waits_and_is_not_put_twice(self, hook: Channel) -> None:
+        found = self._decided(hook, mode="send")
+        self._look_again(later=200, value=90.0)
+        assert ScalingDecision.objects.get() == found
+        assert OutboxMessage.objects.get().state == "pending"
+
+    def test_what_is_being_sent_is_told_as_it_ends_and_not_tried_again(self, hook: Channel, receiver: Receiver) -> None:
+        found = self._decided(hook, mode="send")
+        taken = outbox.lease()
+        assert taken is not None
+        scaling_policies.delete(ScalingPolicy.objects.get(), by=BY, because="moved")
+        found.refresh_from_db()
+        assert found.status == "sending"
+        outbox.settle(taken, Retry("nobody is there"))
+        found.refresh_from_db()
+        assert found.status == "failed"
+        outbox.deliver()
+        assert receiver.calls == []
+
+    def _look_again(self, *, later: int, value: float) -> None:
+        """When so many seconds have gone by, and the load alone is another."""
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM monitoring_sample")
+        make.measured("cpu", value, ago=0, every=1, **PLACE)
+        with TestCase.captureOnCommitCallbacks(execute=False):
+            assert scaling.run(now=jobs.database_now() + timedelta(seconds=later)) == 1
+
+    def test_its_channel_can_be_deleted_once_no_policy_names_it(self, hook: Channel) -> None:
+        self._decided(hook)
+        with pytest.raises(Refused, match="scaling policies: checkout by CPU"):
+            channels.delete(hook, by=BY)
+        policy = ScalingPolicy.objects.get()
+        scaling_policies.delete(policy, by=BY, because="moved")
+        policy.refresh_from_db()
+        assert policy.channel is None
+        ScalingPolicy.objects.update(channel=hook)  # as removed ones were left before
+        channels.delete(hook, by=BY)
+        assert not Channel.objects.exists()
 
     def test_advice_is_never_sent_by_itself(self, hook: Channel) -> None:
         self._decided(hook)
