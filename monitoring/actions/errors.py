@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from monitoring import grouping
-from monitoring.actions import batches, error_groups, observations, rejections
+from monitoring.actions import batches, capping, error_groups, observations, rejections
 from monitoring.actions.batches import Fault, Recorded
 from monitoring.actions.error_reports import Identity, Reader, Report
 from monitoring.actions.incoming import Wrong
@@ -30,6 +30,7 @@ METRIC = "reported_errors"
 RANK = {severity: rank for rank, severity in enumerate(ErrorSeverity.values)}
 ANNOUNCED_BY_NAME = 20  # groups of a batch; of more it is only said that there are some
 FORGOTTEN_AT_ONCE = 10_000  # rows in one statement
+Releases = Mapping[capping.Place, Collection[str]]  # those that are told apart in the metric
 LONGEST_SHOWN = 500  # characters of a message as its group shows it
 
 
@@ -153,8 +154,7 @@ def _keep(reports: Sequence[Report], *, by: Actor, now: datetime, kept_an_hour: 
     )  # fmt: skip
     for group, report in regressed:
         error_groups.regress(group, release=report.release, now=now)
-    seen = [*_each(_heeded(kept, groups)), *_together(_heeded(counted, groups))]
-    _measure(seen, by=by, now=now)
+    _measure(_heeded(kept, groups), _heeded(counted, groups), by=by, now=now)
     _announce(touched)
     return len(fresh)
 
@@ -361,25 +361,33 @@ def _heeded(reports: Iterable[Report], groups: Mapping[Identity, ErrorGroup]) ->
     return [report for report in reports if groups[report.group].status != ErrorGroup.Status.IGNORED]
 
 
-def _each(reports: Iterable[Report]) -> list[dict[str, object]]:
+def _each(reports: Iterable[Report], releases: Releases) -> list[dict[str, object]]:
     """An observation for each."""
     return [
-        {"metric": METRIC, "key": report.key, "value": 1.0, "time": report.time, "labels": _labels(report)}
+        {"metric": METRIC, "key": report.key, "value": 1.0, "time": report.time, "labels": _labels(report, releases)}
         for report in reports
     ]
 
 
-def _together(reports: Iterable[Report]) -> list[dict[str, object]]:
+def _together(reports: Iterable[Report], releases: Releases) -> list[dict[str, object]]:
     """One observation for those of the same labels and bucket: their number."""
-    counts = Counter((observations.bucket_of(report.time), tuple(_labels(report).items())) for report in reports)
+    counts = Counter(
+        (observations.bucket_of(report.time), tuple(_labels(report, releases).items())) for report in reports
+    )
     return [
         {"metric": METRIC, "key": uuid.uuid4().hex, "value": float(many), "time": start, "labels": dict(labels)}
         for (start, labels), many in counts.items()
     ]
 
 
-def _measure(seen: Sequence[Mapping[str, object]], *, by: Actor, now: datetime) -> None:
+def _measure(kept: Sequence[Report], counted: Sequence[Report], *, by: Actor, now: datetime) -> None:
     """The samples of their buckets are recomputed, and the thresholds on them are judged."""
+    named: dict[capping.Place, set[str]] = defaultdict(set)
+    for report in (*kept, *counted):
+        if report.release:
+            named[report.service_id, report.environment_id].add(report.release)
+    releases = capping.error_releases(named, metric=METRIC)
+    seen = [*_each(kept, releases), *_together(counted, releases)]
     if not seen:
         return
     outcome = observations.record(seen, by=by, now=now)
@@ -389,9 +397,12 @@ def _measure(seen: Sequence[Mapping[str, object]], *, by: Actor, now: datetime) 
         rejections.note_faults(SOURCE, outcome.errors, by=by, now=now)
 
 
-def _labels(report: Report) -> dict[str, str]:
+def _labels(report: Report, releases: Releases) -> dict[str, str]:
     labels = {"service": report.service, "environment": report.environment, "severity": report.severity}
-    return labels | ({"release": report.release} if report.release else {})
+    if not report.release:
+        return labels
+    told_apart = report.release in releases[report.service_id, report.environment_id]
+    return labels | {"release": report.release if told_apart else capping.OTHER}
 
 
 def _announce(groups: Sequence[ErrorGroup]) -> None:

@@ -447,6 +447,24 @@ def test_beyond_so_many_sets_of_labels_only_release_and_arm_are_told_apart(key: 
     assert (last["release"], last["flag"], last["variant"]) == ("1", "f", "on")
 
 
+def test_browsers_never_fill_a_metric_for_the_next_service(key: str, settings: Settings) -> None:
+    settings.PORTAL_MAX_SERIES = 24
+    for place in range(30):
+        told = {"release": f"r{place}"} if place % 2 else {}
+        assert send(key, report(figure(id=f"v{place}", page=f"/{'abc'[place % 3]}{place}"), **told)).status_code == 204
+    # A week later the names are forgotten, and count against the cap still.
+    Series.objects.update(last_time=None, created_at=jobs.database_now() - timedelta(days=8))
+    capping.forget_all()
+    for place in range(30):
+        assert send(key, report(figure(id=f"w{place}", page=f"/new/{place}"), release=f"n{place}")).status_code == 204
+    assert 12 <= Series.objects.count() <= 12 + 2  # half of it, and what is `other` in all
+    other = make.browser_key(SHOP, services=[make.service("bank")])
+    for place in range(20):
+        one = report(figure(id=f"x{place}", page=f"/{'abc'[place % 3]}{place}"), release="1")
+        assert send(other, one).status_code == 204
+    assert Series.objects.count() <= 24
+
+
 def test_what_a_report_costs_does_not_grow_with_what_is_in_it(key: str) -> None:
     def cost(*figures: dict[str, Any]) -> int:
         with CaptureQueriesContext(connection) as queries:
