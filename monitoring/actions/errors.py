@@ -3,7 +3,8 @@
 import hashlib
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import orjson
@@ -34,8 +35,16 @@ Releases = Mapping[capping.Place, Collection[str]]  # those that are told apart 
 LONGEST_SHOWN = 500  # characters of a message as its group shows it
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many occurrences are kept of one group and hour; and, asked for each, whether one more is kept at all."""
+
+    an_hour: int
+    may_keep: Callable[[], bool]
+
+
 def record(
-    reports: Sequence[object], *, by: Actor, now: datetime | None = None, kept_an_hour: int | None = None
+    reports: Sequence[object], *, by: Actor, now: datetime | None = None, bounds: Bounds | None = None
 ) -> Recorded:
     """Take a batch of reports: {"type","message"?,"stack"?,"severity"?,"service",…} each, see `error_reports`.
 
@@ -43,8 +52,8 @@ def record(
     environment: the same key again is a duplicate, whatever it says, and changes nothing. What it does to its group, to
     the counts and to the sample of its bucket happens in the transaction that keeps it.
 
-    kept_an_hour: so many occurrences of one group and hour are kept; those beyond raise the counts and are not kept, so
-    that one of them that comes again counts again.
+    bounds: which occurrences are kept; those beyond raise the counts alone, so that one of them that comes again counts
+    again.
     """
     permissions.require_scope(by, "ingest")
     now = now or jobs.database_now()
@@ -62,7 +71,7 @@ def record(
     placed = _placed(read, outcome)
     if placed:
         with transaction.atomic():
-            outcome.accepted = _keep(placed, by=by, now=now, kept_an_hour=kept_an_hour)
+            outcome.accepted = _keep(placed, by=by, now=now, bounds=bounds)
         outcome.duplicates = len(placed) - outcome.accepted
     outcome.errors.sort(key=lambda fault: fault.index)
     return outcome
@@ -120,13 +129,13 @@ def _placed(reports: list[Report], outcome: Recorded) -> list[Report]:
     return placed
 
 
-def _keep(reports: Sequence[Report], *, by: Actor, now: datetime, kept_an_hour: int | None) -> int:
+def _keep(reports: Sequence[Report], *, by: Actor, now: datetime, bounds: Bounds | None) -> int:
     """How many of them are new."""
     groups, made = _groups(reports)
     unique: dict[Identity, Report] = {}
     for report in reports:
         unique.setdefault(report.identity, report)
-    beyond = set() if kept_an_hour is None else _beyond(unique, groups, kept_an_hour)
+    beyond = set() if bounds is None else _beyond(unique, groups, bounds)
     kept = _insert({identity: report for identity, report in unique.items() if identity not in beyond}, groups)
     counted = [unique[identity] for identity in beyond]
     fresh = sorted([*kept, *counted], key=lambda report: report.index)
@@ -209,7 +218,7 @@ def _identity(group: ErrorGroup) -> Identity:
     return group.service_id, group.environment_id, group.fingerprint
 
 
-def _beyond(first: Mapping[Identity, Report], groups: Mapping[Identity, ErrorGroup], most: int) -> set[Identity]:
+def _beyond(first: Mapping[Identity, Report], groups: Mapping[Identity, ErrorGroup], bounds: Bounds) -> set[Identity]:
     """Those that are counted and not kept. The groups are locked: nobody else adds to their hours."""
     places = {identity: (groups[one.group].pk, _hour(one.time)) for identity, one in first.items()}
     hours = ErrorHour.objects.filter(
@@ -229,7 +238,7 @@ def _beyond(first: Mapping[Identity, Report], groups: Mapping[Identity, ErrorGro
         if identity in known:
             continue
         counts[place] += 1
-        if counts[place] > most:
+        if counts[place] > bounds.an_hour or not bounds.may_keep():
             beyond.add(identity)
     return beyond
 

@@ -365,6 +365,22 @@ def test_of_one_error_so_many_an_hour_are_kept_and_the_others_counted(key: str, 
     assert ErrorOccurrence.objects.count() == 9
 
 
+def test_of_all_errors_together_so_many_an_hour_are_kept(
+    key: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.PORTAL_BROWSER_ERRORS = 3
+    monkeypatch.setattr(browser, "ERRORS_AT_ONCE", 2)
+    for name in ("Alpha", "Beta", "Gamma", "Delta"):
+        told = [failure(f"{name}{n}", type=name, stack="") for n in range(4)]
+        assert send(key, {"errors": told}).status_code == 204
+    kept = sorted(ErrorOccurrence.objects.values_list("group__type", flat=True))
+    assert kept == ["Alpha"] * 3 + ["Beta"] * 3
+    assert set(ErrorGroup.objects.values_list("count", flat=True)) == {4}
+    bank = make.browser_key(SHOP, services=[make.service("bank")])
+    assert send(bank, {"errors": [failure("b")]}).status_code == 204
+    assert ErrorOccurrence.objects.filter(service__key="bank").count() == 1
+
+
 def test_what_an_error_says_is_cut_as_the_script_would(key: str) -> None:
     assert send(key, {"errors": [failure(message="m" * 9_000, stack="s" * 30_000)]}).status_code == 204
     kept = ErrorOccurrence.objects.get()
