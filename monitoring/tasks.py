@@ -23,6 +23,7 @@ from monitoring.actions import (
     responses,
     rollups,
     scaling,
+    series,
     slos,
     statuspage,
     watchdogs,
@@ -70,6 +71,11 @@ def tidy_exposures() -> int:
 @jobs.sweep("monitoring.tidy_errors", every=60.0)
 def tidy_errors() -> int:
     return errors.forget_old()
+
+
+@jobs.sweep("monitoring.tidy_series", every=600.0)
+def tidy_series() -> int:
+    return series.forget_old()
 
 
 @jobs.sweep("monitoring.digest", every=30.0)

@@ -254,7 +254,7 @@ PORTAL_BROWSER_PAGES = env.integer("PORTAL_BROWSER_PAGES", 100, at_least=1)  # p
 PORTAL_BROWSER_SERIES = env.integer("PORTAL_BROWSER_SERIES", 2000, at_least=1)  # sets of labels of one service
 PORTAL_BROWSER_ERROR_GROUPS = env.integer("PORTAL_BROWSER_ERROR_GROUPS", 200, at_least=1)  # new ones a day
 PORTAL_BROWSER_ERRORS = env.integer("PORTAL_BROWSER_ERRORS", 100, at_least=1)  # of one group, kept an hour
-PORTAL_BROWSER_FIGURES = env.integer("PORTAL_BROWSER_FIGURES", 500, at_least=1)  # of one metric, kept of 10 s
+PORTAL_BROWSER_FIGURES = env.integer("PORTAL_BROWSER_FIGURES", 200, at_least=1)  # of one metric, kept of 10 s
 PORTAL_BROWSER_IN_FLIGHT = env.integer("PORTAL_BROWSER_IN_FLIGHT", 8, at_least=1)  # reports in each web process
 PORTAL_MAX_IN_FLIGHT = env.integer("PORTAL_MAX_IN_FLIGHT", 64, at_least=1)  # Django requests in each web process
 PORTAL_REQUEST_TIMEOUT = env.integer("PORTAL_REQUEST_TIMEOUT", 10, at_least=1)  # seconds until 503

@@ -36,6 +36,7 @@ MEASUREMENT_FIELDS = frozenset({"id", "page", "name", "value", "age"})
 LONGEST_MESSAGE, LONGEST_STACK = 1_000, 4_000
 # All of one kind may name one series: each is kept by its own, and their bucket is computed anew with each.
 allowance = Allowance()
+ERRORS_AT_ONCE = 20  # that may all be kept an hour, in each web process
 
 
 @dataclass(slots=True)
@@ -62,6 +63,13 @@ class Report:
             raise incoming.Wrong(
                 "", f"more than {most} of '{metric}' came within {seconds:g} s: the others are dropped"
             )
+
+    def may_keep(self) -> bool:
+        """Whether one more occurrence of any error is kept this hour: new groups each have their own share of it."""
+        hour = self.now.replace(minute=0, second=0, microsecond=0)
+        return allowance.take(
+            (self.service.pk, self.environment.pk, hour), ERRORS_AT_ONCE * settings.PORTAL_BROWSER_ERRORS
+        )
 
     def labels_of(self, page: object) -> dict[str, str]:
         if not isinstance(page, str) or incoming.UNKEEPABLE.search(page):
@@ -196,7 +204,8 @@ def _failed(given: list[object], report: Report) -> Recorded:
     if not batch:
         return Recorded()
     bounded = _bounded(batch, report)
-    outcome = errors.record(bounded, by=BY, now=report.now, kept_an_hour=settings.PORTAL_BROWSER_ERRORS)
+    bounds = errors.Bounds(settings.PORTAL_BROWSER_ERRORS, report.may_keep)
+    outcome = errors.record(bounded, by=BY, now=report.now, bounds=bounds)
     outcome.errors = [Fault(places[one.index], f"errors.{one.field}", one.message) for one in outcome.errors]
     return outcome
 

@@ -3,7 +3,8 @@
 import hashlib
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import orjson
@@ -12,7 +13,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from monitoring import grouping
-from monitoring.actions import batches, error_groups, observations, rejections
+from monitoring.actions import batches, capping, error_groups, observations, rejections
 from monitoring.actions.batches import Fault, Recorded
 from monitoring.actions.error_reports import Identity, Reader, Report
 from monitoring.actions.incoming import Wrong
@@ -30,11 +31,20 @@ METRIC = "reported_errors"
 RANK = {severity: rank for rank, severity in enumerate(ErrorSeverity.values)}
 ANNOUNCED_BY_NAME = 20  # groups of a batch; of more it is only said that there are some
 FORGOTTEN_AT_ONCE = 10_000  # rows in one statement
+Releases = Mapping[capping.Place, Collection[str]]  # those that are told apart in the metric
 LONGEST_SHOWN = 500  # characters of a message as its group shows it
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many occurrences are kept of one group and hour; and, asked for each, whether one more is kept at all."""
+
+    an_hour: int
+    may_keep: Callable[[], bool]
+
+
 def record(
-    reports: Sequence[object], *, by: Actor, now: datetime | None = None, kept_an_hour: int | None = None
+    reports: Sequence[object], *, by: Actor, now: datetime | None = None, bounds: Bounds | None = None
 ) -> Recorded:
     """Take a batch of reports: {"type","message"?,"stack"?,"severity"?,"service",…} each, see `error_reports`.
 
@@ -42,8 +52,8 @@ def record(
     environment: the same key again is a duplicate, whatever it says, and changes nothing. What it does to its group, to
     the counts and to the sample of its bucket happens in the transaction that keeps it.
 
-    kept_an_hour: so many occurrences of one group and hour are kept; those beyond raise the counts and are not kept, so
-    that one of them that comes again counts again.
+    bounds: which occurrences are kept; those beyond raise the counts alone, so that one of them that comes again counts
+    again.
     """
     permissions.require_scope(by, "ingest")
     now = now or jobs.database_now()
@@ -61,7 +71,7 @@ def record(
     placed = _placed(read, outcome)
     if placed:
         with transaction.atomic():
-            outcome.accepted = _keep(placed, by=by, now=now, kept_an_hour=kept_an_hour)
+            outcome.accepted = _keep(placed, by=by, now=now, bounds=bounds)
         outcome.duplicates = len(placed) - outcome.accepted
     outcome.errors.sort(key=lambda fault: fault.index)
     return outcome
@@ -119,13 +129,13 @@ def _placed(reports: list[Report], outcome: Recorded) -> list[Report]:
     return placed
 
 
-def _keep(reports: Sequence[Report], *, by: Actor, now: datetime, kept_an_hour: int | None) -> int:
+def _keep(reports: Sequence[Report], *, by: Actor, now: datetime, bounds: Bounds | None) -> int:
     """How many of them are new."""
     groups, made = _groups(reports)
     unique: dict[Identity, Report] = {}
     for report in reports:
         unique.setdefault(report.identity, report)
-    beyond = set() if kept_an_hour is None else _beyond(unique, groups, kept_an_hour)
+    beyond = set() if bounds is None else _beyond(unique, groups, bounds)
     kept = _insert({identity: report for identity, report in unique.items() if identity not in beyond}, groups)
     counted = [unique[identity] for identity in beyond]
     fresh = sorted([*kept, *counted], key=lambda report: report.index)
@@ -153,8 +163,7 @@ def _keep(reports: Sequence[Report], *, by: Actor, now: datetime, kept_an_hour: 
     )  # fmt: skip
     for group, report in regressed:
         error_groups.regress(group, release=report.release, now=now)
-    seen = [*_each(_heeded(kept, groups)), *_together(_heeded(counted, groups))]
-    _measure(seen, by=by, now=now)
+    _measure(_heeded(kept, groups), _heeded(counted, groups), by=by, now=now)
     _announce(touched)
     return len(fresh)
 
@@ -209,7 +218,7 @@ def _identity(group: ErrorGroup) -> Identity:
     return group.service_id, group.environment_id, group.fingerprint
 
 
-def _beyond(first: Mapping[Identity, Report], groups: Mapping[Identity, ErrorGroup], most: int) -> set[Identity]:
+def _beyond(first: Mapping[Identity, Report], groups: Mapping[Identity, ErrorGroup], bounds: Bounds) -> set[Identity]:
     """Those that are counted and not kept. The groups are locked: nobody else adds to their hours."""
     places = {identity: (groups[one.group].pk, _hour(one.time)) for identity, one in first.items()}
     hours = ErrorHour.objects.filter(
@@ -229,7 +238,7 @@ def _beyond(first: Mapping[Identity, Report], groups: Mapping[Identity, ErrorGro
         if identity in known:
             continue
         counts[place] += 1
-        if counts[place] > most:
+        if counts[place] > bounds.an_hour or not bounds.may_keep():
             beyond.add(identity)
     return beyond
 
@@ -361,25 +370,33 @@ def _heeded(reports: Iterable[Report], groups: Mapping[Identity, ErrorGroup]) ->
     return [report for report in reports if groups[report.group].status != ErrorGroup.Status.IGNORED]
 
 
-def _each(reports: Iterable[Report]) -> list[dict[str, object]]:
+def _each(reports: Iterable[Report], releases: Releases) -> list[dict[str, object]]:
     """An observation for each."""
     return [
-        {"metric": METRIC, "key": report.key, "value": 1.0, "time": report.time, "labels": _labels(report)}
+        {"metric": METRIC, "key": report.key, "value": 1.0, "time": report.time, "labels": _labels(report, releases)}
         for report in reports
     ]
 
 
-def _together(reports: Iterable[Report]) -> list[dict[str, object]]:
+def _together(reports: Iterable[Report], releases: Releases) -> list[dict[str, object]]:
     """One observation for those of the same labels and bucket: their number."""
-    counts = Counter((observations.bucket_of(report.time), tuple(_labels(report).items())) for report in reports)
+    counts = Counter(
+        (observations.bucket_of(report.time), tuple(_labels(report, releases).items())) for report in reports
+    )
     return [
         {"metric": METRIC, "key": uuid.uuid4().hex, "value": float(many), "time": start, "labels": dict(labels)}
         for (start, labels), many in counts.items()
     ]
 
 
-def _measure(seen: Sequence[Mapping[str, object]], *, by: Actor, now: datetime) -> None:
+def _measure(kept: Sequence[Report], counted: Sequence[Report], *, by: Actor, now: datetime) -> None:
     """The samples of their buckets are recomputed, and the thresholds on them are judged."""
+    named: dict[capping.Place, set[str]] = defaultdict(set)
+    for report in (*kept, *counted):
+        if report.release:
+            named[report.service_id, report.environment_id].add(report.release)
+    releases = capping.error_releases(named, metric=METRIC)
+    seen = [*_each(kept, releases), *_together(counted, releases)]
     if not seen:
         return
     outcome = observations.record(seen, by=by, now=now)
@@ -389,9 +406,12 @@ def _measure(seen: Sequence[Mapping[str, object]], *, by: Actor, now: datetime) 
         rejections.note_faults(SOURCE, outcome.errors, by=by, now=now)
 
 
-def _labels(report: Report) -> dict[str, str]:
+def _labels(report: Report, releases: Releases) -> dict[str, str]:
     labels = {"service": report.service, "environment": report.environment, "severity": report.severity}
-    return labels | ({"release": report.release} if report.release else {})
+    if not report.release:
+        return labels
+    told_apart = report.release in releases[report.service_id, report.environment_id]
+    return labels | {"release": report.release if told_apart else capping.OTHER}
 
 
 def _announce(groups: Sequence[ErrorGroup]) -> None:

@@ -4,22 +4,34 @@ import hashlib
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Generic, TypeVar
 
 import orjson
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count
+from django.db.models import Count, Q
 
 from monitoring.models import Metric, Series
+from portal import jobs
 from portal.models import Environment, Service
 
 # As many series as one process remembers in each of two generations (about 1 KB each).
 REMEMBERED = 50_000
 # last_time is written no more often than this: a row version for each sample would cost as much as the sample.
 HEARD_EVERY = 30.0  # seconds
+
+FORGOTTEN_AT_ONCE = 1_000
+# What is being written to just now is left alone. OFFSET 0 keeps the planner from reading all rollups for this.
+OLD = """
+SELECT s.id FROM monitoring_series s
+WHERE greatest(s.last_time, s.stale_at, s.created_at) < %(before)s
+    AND NOT EXISTS (SELECT FROM monitoring_hourrollup r WHERE r.series_id = s.id OFFSET 0)
+    AND NOT EXISTS (SELECT FROM monitoring_minuterollup r WHERE r.series_id = s.id OFFSET 0)
+    AND NOT EXISTS (SELECT FROM monitoring_sample r WHERE r.series_id = s.id OFFSET 0)
+    AND NOT EXISTS (SELECT FROM monitoring_observation o WHERE o.series_id = s.id OFFSET 0)
+LIMIT %(most)s FOR UPDATE OF s SKIP LOCKED"""
 
 # The metric, the labels as they came, and the environment that the caller's key adds. The same labels in
 # another order are another key of the same series.
@@ -158,6 +170,19 @@ def hear(latest: Iterable[tuple[Known, datetime, float | None]]) -> None:
         known.heard = time.timestamp()
 
 
+def forget_old(*, now: datetime | None = None) -> int:
+    """Delete series, so many at once, that nobody has heard of for longer than rollups are kept, and that have none.
+
+    Processes that remember one find out when they next write to it (`gone` in batches and samples).
+    """
+    before = (now or jobs.database_now()) - timedelta(days=settings.PORTAL_HOUR_RETENTION_DAYS)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(OLD, {"before": before, "most": FORGOTTEN_AT_ONCE})
+        old = [id_ for (id_,) in cursor.fetchall()]
+        # Again, now that nobody else can write to them: what an observation has come to meanwhile stays.
+        return Series.objects.filter(pk__in=old, observations=None).delete()[1].get("monitoring.Series", 0)
+
+
 def _places(model: type[Environment] | type[Service], names: set[str | None]) -> dict[str, int]:
     keys = names - {None}
     return dict(model.objects.filter(key__in=keys).values_list("key", "pk")) if keys else {}
@@ -226,13 +251,19 @@ def _find(identities: Collection[Identity]) -> dict[Identity, tuple[int, str]]:
 def _make(
     missing: Mapping[Identity, Wanted], environments: Mapping[str, int], services: Mapping[str, int]
 ) -> tuple[set[int], dict[Identity, tuple[int, str]]]:
-    """Add series up to each metric's cap. The metrics that are full, and the series that were made."""
+    """Add series up to each metric's cap. The metrics that are full, and the series that were made.
+
+    What was not heard of for as long as minutes are kept does not count: names that change with each release or pod
+    would fill a metric for good.
+    """
     metrics = sorted({metric for metric, _ in missing})
     # One maker a metric at a time: the cap holds, and a metric's type cannot change while its first series is made.
     list(Metric.objects.filter(pk__in=metrics).order_by("pk").select_for_update(no_key=True).values_list("pk"))
     room = dict.fromkeys(metrics, settings.PORTAL_MAX_SERIES)
-    counts = Series.objects.filter(metric__in=metrics).order_by().values_list("metric").annotate(Count("pk"))
-    for metric, count in counts:
+    since = jobs.database_now() - timedelta(days=settings.PORTAL_MINUTE_RETENTION_DAYS)
+    heard = Q(last_time__gte=since) | Q(created_at__gte=since)
+    counts = Series.objects.filter(heard, metric__in=metrics).order_by().values_list("metric")
+    for metric, count in counts.annotate(Count("pk")):
         room[metric] -= count
     rows: list[dict[str, object]] = []
     full: set[int] = set()

@@ -365,6 +365,22 @@ def test_of_one_error_so_many_an_hour_are_kept_and_the_others_counted(key: str, 
     assert ErrorOccurrence.objects.count() == 9
 
 
+def test_of_all_errors_together_so_many_an_hour_are_kept(
+    key: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.PORTAL_BROWSER_ERRORS = 3
+    monkeypatch.setattr(browser, "ERRORS_AT_ONCE", 2)
+    for name in ("Alpha", "Beta", "Gamma", "Delta"):
+        told = [failure(f"{name}{n}", type=name, stack="") for n in range(4)]
+        assert send(key, {"errors": told}).status_code == 204
+    kept = sorted(ErrorOccurrence.objects.values_list("group__type", flat=True))
+    assert kept == ["Alpha"] * 3 + ["Beta"] * 3
+    assert set(ErrorGroup.objects.values_list("count", flat=True)) == {4}
+    bank = make.browser_key(SHOP, services=[make.service("bank")])
+    assert send(bank, {"errors": [failure("b")]}).status_code == 204
+    assert ErrorOccurrence.objects.filter(service__key="bank").count() == 1
+
+
 def test_what_an_error_says_is_cut_as_the_script_would(key: str) -> None:
     assert send(key, {"errors": [failure(message="m" * 9_000, stack="s" * 30_000)]}).status_code == 204
     kept = ErrorOccurrence.objects.get()
@@ -445,6 +461,24 @@ def test_beyond_so_many_sets_of_labels_only_release_and_arm_are_told_apart(key: 
     last = Series.objects.latest("id").labels
     assert (last["page"], last["browser"], last["device"]) == ("other", "other", "other")
     assert (last["release"], last["flag"], last["variant"]) == ("1", "f", "on")
+
+
+def test_browsers_never_fill_a_metric_for_the_next_service(key: str, settings: Settings) -> None:
+    settings.PORTAL_MAX_SERIES = 24
+    for place in range(30):
+        told = {"release": f"r{place}"} if place % 2 else {}
+        assert send(key, report(figure(id=f"v{place}", page=f"/{'abc'[place % 3]}{place}"), **told)).status_code == 204
+    # A week later the names are forgotten, and count against the cap still.
+    Series.objects.update(last_time=None, created_at=jobs.database_now() - timedelta(days=8))
+    capping.forget_all()
+    for place in range(30):
+        assert send(key, report(figure(id=f"w{place}", page=f"/new/{place}"), release=f"n{place}")).status_code == 204
+    assert 12 <= Series.objects.count() <= 12 + 2  # half of it, and what is `other` in all
+    other = make.browser_key(SHOP, services=[make.service("bank")])
+    for place in range(20):
+        one = report(figure(id=f"x{place}", page=f"/{'abc'[place % 3]}{place}"), release="1")
+        assert send(other, one).status_code == 204
+    assert Series.objects.count() <= 24
 
 
 def test_what_a_report_costs_does_not_grow_with_what_is_in_it(key: str) -> None:

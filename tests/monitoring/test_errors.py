@@ -12,7 +12,7 @@ from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
-from monitoring.actions import error_groups, errors, judging, library, thresholds
+from monitoring.actions import capping, error_groups, errors, judging, library, thresholds
 from monitoring.models import (
     Alert,
     ErrorGroup,
@@ -24,6 +24,7 @@ from monitoring.models import (
     Metric,
     Rejection,
     Sample,
+    Series,
     Threshold,
 )
 from portal import jobs
@@ -276,6 +277,30 @@ def test_a_metric_of_the_name_that_takes_no_observations_costs_no_error() -> Non
     assert record(report("a")) == (1, 0, 0)
     assert "is a counter" in Rejection.objects.get(source="errors").example
     assert not Sample.objects.exists()
+
+
+@pytest.mark.usefixtures("places")
+def test_of_a_service_so_many_releases_are_told_apart_in_the_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capping, "MOST_ERROR_RELEASES", 3)
+    make.service("bank")
+
+    def labels(service: str) -> set[str | None]:
+        return {
+            one.get("release") for one in Series.objects.filter(service__key=service).values_list("labels", flat=True)
+        }
+
+    record(*(report(f"a{n}", release=f"1.{n}") for n in range(5)), report("plain"))
+    assert labels("shop") == {"1.0", "1.1", "1.2", "other", None}
+    capping.forget_all()  # another process, or this one after a restart
+    record(report("b", release="2.0"), report("c", release="1.2"), report("d", release="2.0", service="bank"))
+    assert (labels("shop"), labels("bank")) == ({"1.0", "1.1", "1.2", "other", None}, {"2.0"})
+    assert counted() == 9
+    assert ErrorGroup.objects.get(service__key="shop").releases.count() == 6
+    # What was not heard of for a week makes room.
+    Series.objects.update(last_time=None, created_at=jobs.database_now() - timedelta(days=8))
+    capping.forget_all()
+    record(report("e", release="3.0"))
+    assert "3.0" in labels("shop")
 
 
 @pytest.mark.usefixtures("places")

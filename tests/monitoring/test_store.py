@@ -2,6 +2,7 @@
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 from django.db import OperationalError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from psycopg import pq
+from pytest_django.fixtures import Settings
 
-from monitoring.actions import metrics, samples, series
+from monitoring.actions import metrics, observations, samples, series
 from monitoring.actions.batches import Recorded
 from monitoring.models import DueThreshold, Metric, Sample, Series, Threshold
 from portal import jobs
@@ -278,6 +280,62 @@ def test_a_series_says_when_it_was_last_heard_of() -> None:
     assert (heard.last_time, heard.last_value) == (now, 0)
     metrics.record([{"metric": "load", "value": 7, "time": now - timedelta(hours=1), "labels": {"host": "0"}}], by=BY)
     assert Series.objects.get().last_time == now
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_full_metric_takes_new_series_once_old_ones_are_heard_of_no_more(settings: Settings) -> None:
+    settings.PORTAL_MAX_SERIES = 10
+    now = jobs.database_now()
+    metrics.record(batch(now, 10), by=BY)
+    new = [{"metric": "load", "value": 1, "labels": {"host": f"new-{n}"}} for n in range(4)]
+    assert metrics.record(new, by=BY).rejected == 4
+    quiet = now - timedelta(days=settings.PORTAL_MINUTE_RETENTION_DAYS + 1)
+    Series.objects.filter(labels__host__in=["0", "1", "2"]).update(last_time=quiet, created_at=quiet)
+    # Made long ago, and heard of still: it counts.
+    Series.objects.filter(labels={"host": "3"}).update(created_at=quiet)
+    assert (metrics.record(new, by=BY).accepted, Series.objects.count()) == (3, 13)
+    # One that comes back goes on.
+    assert metrics.record(batch(now + timedelta(seconds=1), 10), by=BY).accepted == 10
+
+
+@pytest.mark.django_db(transaction=True)
+def test_series_of_which_nothing_is_left_are_deleted_and_come_back_as_new_ones(settings: Settings) -> None:
+    now = jobs.database_now()
+    metrics.record(batch(now, 10), by=BY)
+    observed = [{"metric": "wait", "key": "k", "value": 1, "labels": {"host": "o"}}]
+    observations.record(observed, by=BY)
+    old = now - timedelta(days=settings.PORTAL_HOUR_RETENTION_DAYS + 1)
+    Series.objects.update(last_time=old, created_at=old)
+    assert series.forget_old() == 0  # their samples are there, and the observation
+    Sample.objects.all().delete()
+    kept = {labels["host"]: id_ for labels, id_ in Series.objects.values_list("labels", "pk")}
+    Series.objects.filter(labels={"host": "0"}).update(last_time=now)
+    Series.objects.filter(labels={"host": "1"}).update(stale_at=now)
+    Series.objects.filter(labels={"host": "2"}).update(created_at=now)
+    with connection.cursor() as cursor:
+        for table, host in (("minute", "3"), ("hour", "4")):
+            cursor.execute(
+                f"INSERT INTO monitoring_{table}rollup (series_id, time, samples, count, total, squares, first_time, "
+                "last_time) VALUES (%s, %s, 1, 1, 1, 0, %s, %s)",
+                [kept[host], now, now, now],
+            )
+    assert series.forget_old() == 5
+    assert {labels["host"] for labels in Series.objects.values_list("labels", flat=True)} == {*"01234", "o"}
+    # This process remembers them still.
+    again = metrics.record(batch(now + timedelta(seconds=5), 10), by=BY)
+    assert (again.accepted, Series.objects.count()) == (10, 11)
+    assert not Sample.objects.exclude(series__in=Series.objects.all()).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cycle_deletes_so_many_series_and_those_left_are_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(series, "FORGOTTEN_AT_ONCE", 4)
+    metric = Metric.objects.create(name="load")
+    old = jobs.database_now() - timedelta(days=1_000)
+    for n in range(6):
+        Series.objects.create(metric=metric, labels={"n": str(n)}, fingerprint=uuid.uuid4(), created_at=old)
+    Series.objects.update(created_at=old)
+    assert [series.forget_old() for _ in range(3)] == [4, 2, 0]
 
 
 # --- What follows -------------------------------------------------------------------------------
