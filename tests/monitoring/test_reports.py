@@ -231,7 +231,7 @@ def test_who_loses_the_service_loses_the_report(vic: User) -> None:
 def test_who_loses_an_environment_loses_what_was_told_of_it(left: str) -> None:
     """By every door; what is made from then on tells of the rest."""
     service, staging, production = make.service(), make.environment(), make.environment("production")
-    nia = make.person("nia", "viewer", environment=staging, is_staff=True)
+    nia = make.person("nia", "viewer", environment=staging, is_staff=True, email="nia@example.com")
     grant = nia.grants.create(role="viewer", environment=production)
     daily = subscribe(nia)
     wide = reports.make_now(daily, by=nia)
