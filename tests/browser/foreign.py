@@ -19,7 +19,9 @@ document.getElementById("image").addEventListener("click", () => {
   image.src = "/missing.png?secret=1";
   document.body.append(image);
 });
-setTimeout(() => { document.getElementById("late").className = "tall"; }, 150);
+// Once the page is painted: before that nothing moves.
+const grow = () => { document.getElementById("late").className = "tall"; };
+addEventListener("load", () => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(grow, 150))));
 """
 STYLE = ".tall { height: 300px; } h1 { font-size: 60px; } body { font-family: sans-serif; }"
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Shop</title>

@@ -85,10 +85,15 @@ def asked(portal: Running, question: LiteralString) -> tuple[Any, ...]:
     return row
 
 
-def newest(api: httpx.Client) -> dict[str, Any]:
+def runs(api: httpx.Client) -> list[dict[str, Any]]:
+    """The newest first."""
     found = api.get("/api/v1/deployments/", params={"service": scene.SERVICE, "environment": scene.ENVIRONMENT}).json()
-    run: dict[str, Any] = found["results"][0]
-    return run
+    rows: list[dict[str, Any]] = found["results"]
+    return rows
+
+
+def newest(api: httpx.Client) -> dict[str, Any]:
+    return runs(api)[0]
 
 
 def test_the_ready_lines_name_the_seats_and_no_key(portal: Running) -> None:
@@ -170,10 +175,12 @@ def test_what_was_counted_while_the_portal_was_away_arrives(portal: Running) -> 
 
 
 def test_the_next_release_comes_and_is_without_the_fault(portal: Running, api: httpx.Client) -> None:
-    broken = newest(api)
-    wait_for(lambda: newest(api)["id"] != broken["id"], "the next release begins")
-    wait_for(lambda: newest(api)["status"] == "progressing", "it is under way")
-    assert newest(api)["version"] == "2026.48"
+    """It may have begun already: a busy machine is slow to look."""
+
+    def next_one() -> dict[str, Any]:
+        return next((one for one in runs(api) if one["version"] == "2026.48"), {"status": "none"})
+
+    wait_for(lambda: next_one()["status"] in ("progressing", "succeeded"), "the next release is under way")
     assert not state(portal)["injected"]["errors"]
 
 
