@@ -18,7 +18,6 @@ from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -259,7 +258,7 @@ def correction(residuals: Array) -> float:
     process whose coefficient is the first lag's, set right for that bias, (2 + 4 r) / n (Kendall 1954).
     """
     n = len(residuals)
-    order = rankdata(residuals)
+    order = _ranks(residuals)
     order -= order.mean()
     total = float(order @ order)
     if total == 0 or n < LEAST or np.ptp(residuals) == 0:
@@ -276,3 +275,10 @@ def correction(residuals: Array) -> float:
     far = np.arange(1, n - 2)
     process = float(((n - far) * (n - far - 1) * (n - far - 2) * first**far).sum()) if first > bound else 0.0
     return 1.0 + 2.0 * max(seen, process) / (n * (n - 1) * (n - 2))
+
+
+def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """From 1; equal values share the mean of their ranks. By numpy alone: SciPy takes a second of every start."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: npt.NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return ranks
