@@ -109,7 +109,7 @@ def test_11_how_wrong_a_sources_clock_is_stands_with_it_and_what_is_too_early_is
     assert bool(kept("a")) == (ahead < 0)
     assert source.rejected == (1 if ahead > 0 else 0)
     told = list(Rejection.objects.values_list("reason", "count"))
-    assert told == ([("time: is more than 60 s ahead of the server's clock", 1)] if ahead > 0 else [])
+    assert told == ([("time: is more than N s ahead of the server's clock", 1)] if ahead > 0 else [])
 
 
 def test_what_the_source_was_given_wins_over_what_the_target_says() -> None:

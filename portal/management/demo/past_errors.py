@@ -91,7 +91,7 @@ ERRORS = (
         "search", "UnicodeDecodeError", "'utf-8' codec can't decode byte 0xed in position 4", QUERY_STACK, "info", 35,
         30, status=Status.IGNORED, by="olga", because="robots with broken queries; people do not type these",
     ),
-    Told("payments", "CardDeclined", "the issuer declined: insufficient funds", "", "warning", 6, 0.6),
+    Told("payments", "CardDeclined", "the issuer declined: insufficient funds", "", "warning", 40, 0.6),
 )  # fmt: skip
 
 
