@@ -23,7 +23,7 @@ from tests.monitoring import receiver
 
 SUITES = Path(os.environ.get("PORTAL_SUITES", ROOT.parent / "shared" / "suites"))
 # PORTAL_TEST_ATTACK makes it longer: an hour's attack finds what every run need not look for.
-ATTACK = os.environ.get("PORTAL_TEST_ATTACK", "15")  # seconds
+ATTACK = os.environ.get("PORTAL_TEST_ATTACK", "30")  # seconds
 OFREP_ATTACK = str(int(ATTACK) // 3)  # two addresses, beside a hundred
 DOCUMENT = "/api/v1/schema/?format=json"
 MAKE_PEOPLE = """

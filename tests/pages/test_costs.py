@@ -202,6 +202,8 @@ def test_every_page_costs_the_same_for_two_rows_and_twelve() -> None:
     made.grow(12)
     _deepen(made, 10)
     many = _costs(captain, made)
-    # By one it may differ: a window may end within a minute or an hour, or just with it.
-    assert {name: (few[name], cost) for name, cost in many.items() if abs(cost - few[name]) > 1} == {}
+    # An objective's window may end within a minute, or just with it: one look at the newest samples more or less.
+    timed = {name: abs(cost - few[name]) for name, cost in many.items() if name == "slo"}
+    assert timed["slo"] <= 1
+    assert many | {"slo": 0} == few | {"slo": 0}
     assert {name: cost for name, cost in few.items() if cost > MOST[name]} == {}
