@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from monitoring.models import ResponseRun
-from portal.errors import Refused
+from portal.errors import Invalid, Refused
 from portal.models import Environment, Service
 
 
@@ -23,49 +23,114 @@ class Outcome:
 Response = Callable[[ResponseRun], Outcome]
 # Where a target is: whoever names it in a threshold must be allowed to configure there. None is "everywhere".
 Place = tuple[Environment | None, Service | None]
-Finder = Callable[[str], Place]
+# Of an argument and a target, either of which may be empty.
+Finder = Callable[[str, str], Place]
+# Raises Invalid, in words that go behind the name of the field, when the argument can mean nothing.
+Check = Callable[[str], None]
+# Whether nobody but a person may have it done to this.
+NeedsWord = Callable[[ResponseRun], bool]
 
-_responses: dict[str, Response] = {}
-_finders: dict[str, Finder] = {}
+# "propose_NAME": nothing is done until a person says so. "NAME:ARGUMENT": what exactly.
+PROPOSAL = "propose_"
+ARGUMENT = ":"
+MOST_NAME = 300  # characters of a name with its argument
 
 
-def register(name: str, *, place: Finder | None = None) -> Callable[[Response], Response]:
-    """Names a response. In `run.target` it gets "kind:identity", or "service:KEY@ENVIRONMENT"."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    response: Response
+    argument: str = ""  # how it is written in lists of what there is; empty: takes none
+    is_needed: bool = False
+    check: Check | None = None
+    place: Finder | None = None
+    needs_word: NeedsWord | None = None
+
+
+_known: dict[str, _Known] = {}
+
+
+def register(
+    name: str,
+    *,
+    argument: str = "",
+    is_needed: bool = False,
+    check: Check | None = None,
+    place: Finder | None = None,
+    needs_word: NeedsWord | None = None,
+) -> Callable[[Response], Response]:
+    """Names a response. In `run.target` it gets "kind:identity", or "service:KEY@ENVIRONMENT".
+
+    `argument` is the form of what may stand (or, `is_needed`, must) after a colon behind the name: `run.argument`.
+    """
 
     def add(response: Response) -> Response:
-        if name in _responses:
+        if name in _known:
             raise ValueError(f"two responses are named {name}")
-        _responses[name] = response
-        if place is not None:
-            _finders[name] = place
+        _known[name] = _Known(response, argument, is_needed, check, place, needs_word)
         return response
 
     return add
 
 
-# "propose_NAME": nothing is done until a person says so.
-PROPOSAL = "propose_"
-
-
 def known() -> list[str]:
     """Every name that may be given, the proposals of each included."""
-    return sorted([*_responses, *(PROPOSAL + name for name in _responses)])
+    return sorted([*_known, *(PROPOSAL + name for name in _known)])
+
+
+def forms() -> list[str]:
+    """How each may be written, its argument included."""
+    return [name + _form(_known[of(name)[0]]) for name in known()]
 
 
 def of(name: str) -> tuple[str, bool]:
-    """The response that a name means, and whether it is only proposed."""
+    """The response that a name means, with its argument, and whether it is only proposed."""
     return name.removeprefix(PROPOSAL), name.startswith(PROPOSAL)
 
 
-def place_of(name: str, target: str) -> Place:
-    """Where the response would act; everywhere, if nobody can say."""
-    finder = _finders.get(of(name)[0])
-    return finder(target) if finder is not None else (None, None)
+def fault(name: str) -> str:
+    """What is wrong with a name and its argument; nothing if it is one of those there are."""
+    word, colon, argument = of(name)[0].partition(ARGUMENT)
+    one = _known.get(word)
+    if one is None:
+        return f"must be one of {', '.join(forms()) or 'none'}"
+    if not argument and (one.is_needed or colon):
+        return f"{word} is written {word}{_form(one)}"
+    if argument and not one.argument:
+        return f"{word} takes no argument"
+    if len(name) > MOST_NAME:
+        return f"at most {MOST_NAME} characters"
+    try:
+        if argument and one.check is not None:
+            one.check(argument)
+    except Invalid as error:
+        return str(error)
+    return ""
+
+
+def place_of(name: str, target: str) -> Place | None:
+    """Where the response would act; everywhere, if nobody can say. None: where the alert is, and nowhere else."""
+    word, _, argument = of(name)[0].partition(ARGUMENT)
+    finder = _known[word].place if word in _known else None
+    if finder is not None and (target or argument):
+        return finder(argument, target)
+    return (None, None) if target else None
+
+
+def needs_word(run: ResponseRun) -> bool:
+    """Whether it waits for a person's word even where nobody asked for that."""
+    one = _known.get(run.word)
+    return one is not None and one.needs_word is not None and one.needs_word(run)
 
 
 def perform(run: ResponseRun) -> Outcome:
     """Do it. Refused when nobody has registered the name (any more)."""
-    response = _responses.get(run.name)
-    if response is None:
-        raise Refused(f"nothing in this portal answers to {run.name}")
-    return response(run)
+    one = _known.get(run.word)
+    if one is None:
+        raise Refused(f"nothing in this portal answers to {run.word}")
+    return one.response(run)
+
+
+def _form(one: _Known) -> str:
+    if not one.argument:
+        return ""
+    return f"{ARGUMENT}{one.argument}" if one.is_needed else f"[{ARGUMENT}{one.argument}]"

@@ -166,6 +166,7 @@ CELERY: dict[str, Any] = {
     "task_time_limit": 60,
     "task_soft_time_limit": 50,
     "task_publish_retry": False,
+    "worker_consumer": "portal.consumer:Consumer",
     "worker_prefetch_multiplier": 1,
     "worker_hijack_root_logger": False,
     "worker_send_task_events": False,

@@ -1,10 +1,10 @@
-"""What incidents may do to rollouts: take a deployment back, pause it, kill its flags."""
+"""What incidents may do to rollouts: take a deployment back, pause it, switch flags off or to a variant."""
 
 from monitoring import responses
 from monitoring.models import ResponseRun
 from portal import jobs
 from portal.audit import Automaton
-from portal.errors import Refused
+from portal.errors import Invalid, Refused
 from portal.models import Environment, Service
 from rollouts import progress
 from rollouts.actions import blame, deployments, flags, runs
@@ -13,15 +13,49 @@ from rollouts.models import UNDER_WAY, Deployment, Flag
 BY = Automaton("incident response")
 
 
-def place(target: str) -> responses.Place:
+def place(argument: str, target: str) -> responses.Place:
     """Where a target is: whoever names it in a threshold must be allowed to configure there."""
     kind, _, name = target.partition(":")
     if kind == "deployment" and name.isascii() and name.isdigit():
         found = Deployment.objects.select_related("environment", "service").filter(pk=int(name)).first()
-        return (found.environment, found.service) if found else (None, None)
-    key, _, environment = name.rpartition("@")
-    service = Service.objects.filter(key=key).first() if kind == "service" else None
-    return Environment.objects.filter(key=environment).first(), service
+        environment, service = (found.environment, found.service) if found else (None, None)
+    else:
+        key, _, there = name.rpartition("@")
+        environment = Environment.objects.filter(key=there).first()
+        service = Service.objects.filter(key=key).first() if kind == "service" else None
+    if argument:  # names a flag, and whose that is counts
+        flag = Flag.objects.select_related("service").filter(key=argument.partition("=")[0]).first()
+        service = flag.service if flag else None
+    return environment, service
+
+
+def check_flag(argument: str) -> None:
+    """`FLAG`, or `FLAG=VARIANT`: both must be there."""
+    key, equals, variant = argument.partition("=")
+    flag = Flag.objects.live().filter(key=key).first()
+    if flag is None:
+        raise Invalid.of("", f"there is no flag {key}")
+    if equals and variant not in flag.variant_keys():
+        raise Invalid.of("", f"flag {key} has no variant {variant}: {', '.join(flag.variant_keys())}")
+
+
+def check_setting(argument: str) -> None:
+    if "=" not in argument:
+        raise Invalid.of("", "set_flag is written set_flag:FLAG=VARIANT")
+    check_flag(argument)
+
+
+def check_killed(argument: str) -> None:
+    if "=" in argument:
+        raise Invalid.of("", "kill takes a flag alone: its off variant is what everybody gets")
+    check_flag(argument)
+
+
+def is_protected(run: ResponseRun) -> bool:
+    """Whether the run would edit a flag where nobody edits by hand."""
+    _, _, name = run.target.rpartition("@")
+    environment = Environment.objects.filter(key=name).first() or run.environment
+    return environment is not None and environment.protected
 
 
 @responses.register("roll_back", place=place)
@@ -51,15 +85,11 @@ def pause(run: ResponseRun) -> responses.Outcome:
     return responses.Outcome(f"deployment {deployment.pk} is paused already", mitigates=False)
 
 
-@responses.register("kill", place=place)
+@responses.register("kill", argument="FLAG", check=check_killed, place=place)
 def kill(run: ResponseRun) -> responses.Outcome:
-    """Everybody gets the off variant of the flag, or of each flag that the deployment serves."""
-    kind, _, name = run.target.partition(":")
-    if kind == "flag":
-        key, environment = _at(name)
-        flag = Flag.objects.live().filter(key=key).first()
-        if flag is None:
-            raise Refused(f"there is no flag {key}")
+    """Everybody gets the off variant: of the flag that is named, or of each flag that the deployment serves."""
+    if run.argument or run.target.startswith("flag:"):
+        flag, environment = _flag(run)
         killed = [flag]
     else:
         deployment = _deployment(run)
@@ -70,6 +100,22 @@ def kill(run: ResponseRun) -> responses.Outcome:
     for flag in killed:
         flags.kill(flag, environment, by=BY, because=_because(run))
     return responses.Outcome(f"switched off in {environment}: {', '.join(flag.key for flag in killed)}")
+
+
+@responses.register(
+    "set_flag", argument="FLAG=VARIANT", is_needed=True, check=check_setting, place=place, needs_word=is_protected
+)
+def set_flag(run: ResponseRun) -> responses.Outcome:
+    """Everybody gets this variant, whatever the rules were. Where flags are protected a person has to say so."""
+    flag, environment = _flag(run)
+    variant = run.argument.partition("=")[2]
+    if variant not in flag.variant_keys():
+        raise Refused(f"flag {flag} has no variant {variant}")
+    before, after = flags.pin(flag, environment, variant, by=BY, because=_because(run))
+    if before == after:
+        return responses.Outcome(f"everybody has {variant} of {flag} in {environment} already")
+    back = f"; revision {before} is what was before" if before else ""
+    return responses.Outcome(f"everybody gets {variant} of {flag} in {environment}{back}")
 
 
 def _deployment(run: ResponseRun) -> Deployment:
@@ -87,6 +133,19 @@ def _deployment(run: ResponseRun) -> Deployment:
         raise Refused(f"there is no deployment {name}" if kind == "deployment" else f"{name} has no live deployment")
     runs.lock(found)
     return found
+
+
+def _flag(run: ResponseRun) -> tuple[Flag, Environment]:
+    """The flag that the argument names, else the target, and the environment of the target."""
+    if run.target.startswith("deployment:"):
+        environment, key = _deployment(run).environment, ""
+    else:
+        key, environment = _at(run.target.partition(":")[2])
+    key = run.argument.partition("=")[0] or key
+    flag = Flag.objects.live().filter(key=key).first()
+    if flag is None:
+        raise Refused(f"there is no flag {key}")
+    return flag, environment
 
 
 def _at(name: str) -> tuple[str, Environment]:

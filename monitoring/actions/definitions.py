@@ -109,8 +109,8 @@ def _faults(fields: Mapping[str, Any]) -> dict[str, str]:
             faults[f"group_by[{place}]"] = "is no label's name"
     for place, name in enumerate(fields.get("responses", [])):
         wanted, at, least = str(name).partition("@")
-        if wanted not in responses.known():
-            faults[f"responses[{place}]"] = f"must be one of {', '.join(responses.known()) or 'none'}"
+        if fault := responses.fault(wanted):
+            faults[f"responses[{place}]"] = fault
         elif at and least not in IncidentDefinition.MinLevel.values:
             faults[f"responses[{place}]"] = f"after the @: {' or '.join(IncidentDefinition.MinLevel.values)}"
     for name in ("matchers", "group_by", "responses"):

@@ -27,10 +27,10 @@ def ask(run: ResponseRun, name: str) -> list[str]:
     incident = run.incident
     for channel in channels:
         key = f"{PREFIX}{name}:{run.pk}:{run.attempts}:{channel.pk}"
-        text = f"{incident.title}: {name} of {run.target}, because {run.because}"
+        text = f"{incident.title}: {run}, because {run.because}"
         desired = {
             "response": name,
-            "state": "on",
+            "state": run.argument or "on",
             "target": run.target,
             "service": incident.service.key if incident.service else None,
             "environment": incident.environment.key if incident.environment else None,

@@ -162,7 +162,7 @@ def clean(spec: Mapping[str, Any]) -> dict[str, Any]:
         "on_error": read.choice("on_error", tuple(NoData), ""),
         **_flapping(read),
         "runbook": read.text("runbook", longest=10_000),
-        "response": read.choice("response", tuple(responses.known()), ""),
+        "response": _response(read),
         "target": read.text("target", longest=200, pattern=TARGET, hint='must look like "deployment:42"'),
     }
     columns["aggregation"] = read.text(
@@ -182,6 +182,13 @@ def clean(spec: Mapping[str, Any]) -> dict[str, Any]:
     if read.faults:
         raise Invalid(read.faults)
     return columns
+
+
+def _response(read: Reading) -> str:
+    name = read.text("response", longest=responses.MOST_NAME)
+    if name and (fault := responses.fault(name)):
+        read.faults["response"] = fault
+    return name
 
 
 def text(threshold: Threshold, names: Mapping[int, str] | None = None) -> str:

@@ -132,9 +132,8 @@ def _may(columns: Mapping[str, Any], by: Actor) -> None:
     if members and permissions.visible(by, members).count() < len(members):
         # In the words of one that is not there: who may not see it learns nothing of it.
         raise Invalid.of("combine.of", "names a threshold that is not there")
-    if columns["target"] and columns["response"]:
-        environment, service = responses.place_of(columns["response"], columns["target"])
-        permissions.require(by, "configure", environment=environment, service=service)
+    if columns["response"] and (place := responses.place_of(columns["response"], columns["target"])):
+        permissions.require(by, "configure", environment=place[0], service=place[1])
 
 
 def _tell(threshold: Threshold) -> None:

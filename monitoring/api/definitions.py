@@ -30,7 +30,7 @@ class DefinitionChange(Serializer):
     )
     group_by = serializers.ListField(child=serializers.CharField(max_length=128), required=False, max_length=20)
     severity = serializers.ChoiceField(Severity.choices, required=False, allow_blank=True)
-    responses = serializers.ListField(child=serializers.CharField(max_length=100), required=False, max_length=20)
+    responses = serializers.ListField(child=serializers.CharField(max_length=320), required=False, max_length=20)
     cool_down = serializers.IntegerField(min_value=0, max_value=31 * 86_400, required=False)
     channels = serializers.SlugRelatedField(
         "name", queryset=Channel.objects.all(), many=True, required=False, help_text="their names"

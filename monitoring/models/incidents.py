@@ -47,10 +47,10 @@ class IncidentDefinition(models.Model):
     )
     severity = models.CharField(max_length=4, choices=Severity, blank=True, help_text="empty: by the alert's level")
     responses = ArrayField(
-        models.CharField(max_length=100),
+        models.CharField(max_length=320),
         default=list,
         blank=True,
-        help_text="done once for each incident; pause@critical: only from that level on",
+        help_text="done once for each incident; pause@critical: only from that level on; set_flag:KEY=VARIANT",
     )
     cool_down = models.PositiveIntegerField(
         default=0, help_text="seconds in which the same response is not done again to the same target"
@@ -208,7 +208,7 @@ class ResponseRun(models.Model):
     }
 
     incident = models.ForeignKey(Incident, models.PROTECT, related_name="runs")
-    name = models.CharField(max_length=100)
+    name = models.CharField(max_length=300, help_text="with its argument, if it has one, after a colon")
     target = models.CharField(max_length=200)
     service = models.ForeignKey(Service, models.PROTECT, null=True, related_name="+")
     environment = models.ForeignKey(Environment, models.PROTECT, null=True, related_name="+")
@@ -229,6 +229,15 @@ class ResponseRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} of {self.target}"
+
+    @property
+    def word(self) -> str:
+        """What is done, without its argument."""
+        return self.name.partition(":")[0]
+
+    @property
+    def argument(self) -> str:
+        return self.name.partition(":")[2]
 
 
 class IncidentAttachment(models.Model):

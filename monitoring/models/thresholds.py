@@ -87,7 +87,7 @@ class Threshold(models.Model):
         default=6, help_text="fired or resolved so often within the flap window is flapping; 0: never"
     )
     flap_window = models.PositiveIntegerField(default=1800, help_text="seconds")
-    response = models.CharField(max_length=100, blank=True)
+    response = models.CharField(max_length=300, blank=True)
     target = models.CharField(max_length=200, blank=True, help_text='"deployment:42"; empty: the service of the labels')
     # Of a combination: its value is how many of these fire, its bound how many it takes; it has no metric.
     members = ArrayField(models.BigIntegerField(), default=list, blank=True, editable=False)

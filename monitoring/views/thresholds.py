@@ -75,6 +75,15 @@ class Form:
     errors: dict[str, str] | None = None
     preview: courses.Preview | None = None
 
+    @property
+    def word(self) -> str:
+        """Its response, without what stands behind it."""
+        return self.response.partition(responses.ARGUMENT)[0]
+
+    @property
+    def argument(self) -> str:
+        return self.response.partition(responses.ARGUMENT)[2]
+
     def spec(self) -> dict[str, Any]:
         given: dict[str, Any] = {"name": self.name, "condition": self.condition}
         given |= {"response": self.response or None, "target": self.target or None}
@@ -252,6 +261,9 @@ def _held(threshold: Threshold) -> Form:
 def _typed(request: HttpRequest) -> Form:
     names = ("name", "condition", "response", "target", "runbook")
     name, condition, response, target, runbook = (posted.text(request, one) for one in names)
+    # One field as it is stored, two where it is typed.
+    if response and (argument := posted.text(request, "argument")):
+        response += responses.ARGUMENT + argument
     return Form(name, condition, response, target, runbook)
 
 

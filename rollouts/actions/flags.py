@@ -26,7 +26,7 @@ from rollouts.engine.revisions import alike
 from rollouts.models import ChangeRequest, Flag, FlagConfig, FlagRevision
 
 __all__ = [
-    "archive", "carry_out", "carry_out_variants", "change", "configure", "create", "kill", "leave", "proposed",
+    "archive", "carry_out", "carry_out_variants", "change", "configure", "create", "kill", "leave", "pin", "proposed",
     "proposed_variants", "release", "restore", "restore_definition", "serve", "switch_on", "unarchive",
 ]  # fmt: skip
 
@@ -91,6 +91,23 @@ def kill(flag: Flag, environment: Environment, *, by: Actor, because: str = "") 
         flag, environment, lambda held: {**held.document(), "enabled": False}, verb="flag.killed", by=by,
         because=because, by_hand=False,
     )  # fmt: skip
+
+
+def pin(flag: Flag, environment: Environment, variant: str, *, by: Actor, because: str = "") -> tuple[int, int]:
+    """Everyone gets this variant, and nothing is asked: no rule, override, prerequisite or window is left.
+
+    The revisions before and after; equal when it was like that already. Refused while a deployment serves the flag.
+    """
+    revisions = []
+
+    def edit(held: FlagConfig) -> Document:
+        revisions.append(held.revision)
+        flag_writes.refuse_while_served(held)
+        only = {"enabled": True, "rules": [], "fallthrough": {"variant": variant}, "overrides": {}}
+        return proposed(held, {**only, "prerequisites": [], "window": None})[0]
+
+    held = _write(flag, environment, edit, verb="flag.pinned", by=by, because=because, by_hand=False)
+    return revisions[0], held.revision
 
 
 def switch_on(flag: Flag, environment: Environment, *, by: Actor, because: str = "") -> FlagConfig:

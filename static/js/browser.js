@@ -35,9 +35,11 @@
     watcher.observe({ type, buffered: true, ...more });
     watches.push(() => each(watcher.takeRecords()));
   };
+  // What the browser has seen and not told yet.
+  const take = () => watches.forEach((each) => each());
   const timing = () => perf.getEntriesByType("navigation")[0] || {};
 
-  const settleLcp = () => { watches.forEach((take) => take()); tell("lcp", lcp); };
+  const settleLcp = () => { take(); tell("lcp", lcp); };
   const settleLoad = () => {
     const { responseStart, responseEnd, domComplete, loadEventEnd } = timing();
     if (responseStart) tell("ttfb", Math.max(responseStart - start, 0));
@@ -56,7 +58,7 @@
     if (old.page === here()) return;
     begin();
     // The interaction that led here is told of after its paint.
-    soon(() => { settle(old); views = views.filter((view, place) => !place || view !== old); }, 1000);
+    soon(() => { take(); settle(old); views = views.filter((view, place) => !place || view !== old); }, 1000);
   };
   const leave = () => {
     hidden = Math.min(hidden, perf.now());

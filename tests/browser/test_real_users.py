@@ -91,7 +91,7 @@ def test_vitals_of_a_page_view_arrive_in_one_request_when_it_is_left(
     page = browser.window()
     page.context.add_cookies([{"name": "sessionid", "value": "secret", "url": relay.url}])
     page.goto(f"{site.url}/orders/1234?coupon=x#top")
-    page.wait_for_timeout(600)
+    page.wait_for_selector("[data-shifted]")
     page.get_by_role("button", name="Slow").click()
     page.wait_for_function("document.title === 'done'")
     page.wait_for_timeout(100)
@@ -127,8 +127,7 @@ def test_vitals_of_a_page_view_arrive_in_one_request_when_it_is_left(
 def test_routes_of_one_page_are_views_of_their_own(site: Site, browser: Chromium) -> None:
     page = browser.window(phone=True)
     page.goto(f"{site.url}/orders/1234")
-    page.wait_for_selector("#late.tall")
-    page.wait_for_timeout(500)
+    page.wait_for_selector("[data-shifted]")
     page.get_by_role("button", name="Route").tap()
     page.wait_for_timeout(1500)
     page.get_by_role("button", name="Slow").tap()

@@ -133,6 +133,26 @@ class TestMachinesOutside:
         assert "X-Signature-256" in call.headers
         assert the_incident().status == "triggered"
 
+    @pytest.mark.parametrize("state", ["20%", "8", "half-open"])
+    def test_the_state_to_be_reached_stands_behind_the_name(
+        self, clock: Clock, hook: Channel, receiver: Receiver, state: str
+    ) -> None:
+        define(f"shed_load:{state}@error")
+        watching.threshold()
+        clock.look(1, 500)
+        outbox.deliver()
+        (call,) = receiver.calls
+        desired = json.loads(call.body)["desired"]
+        assert (desired["response"], desired["state"]) == ("shed_load", state)
+        run = ResponseRun.objects.get()
+        assert (run.name, run.status) == (f"shed_load:{state}", "done")
+
+    @pytest.mark.parametrize("state", ["", "a b", "x" * 101, "-1", "a:b"])
+    def test_a_state_that_cannot_be_one_is_refused(self, state: str) -> None:
+        with pytest.raises(Invalid) as refusal:
+            define(f"shed_load:{state}")
+        assert set(refusal.value.errors) == {"responses[0]"}
+
     def test_it_is_asked_again_with_the_same_key_until_it_answers(
         self, clock: Clock, hook: Channel, receiver: Receiver
     ) -> None:

@@ -216,7 +216,7 @@ def test_a_target_elsewhere_needs_rights_elsewhere() -> None:
     make.production()
     service = make.service("checkout")
     if "reach" not in registry.known():
-        registry.register("reach", place=lambda target: _place(target))(ANY)
+        registry.register("reach", place=lambda _, target: _place(target))(ANY)
     captain = make.person("cap", "captain", environment=staging)
     spec = {"name": "x", "metric": "m", "aggregation": "mean", "operator": ">", "error": 1, "response": "reach"}
     matchers = {"service": service.key, "environment": staging.key}

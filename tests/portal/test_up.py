@@ -107,9 +107,10 @@ def test_a_killed_child_is_started_again_and_the_others_go_on(portal: Running, n
     for _ in range(2):
         wait_for(partial(_has_cycled_since, portal, _now(portal)), "sweeps again")
     wait_for(portal.is_well, "well again")
+    ended = [line for line in portal.lines if " ended (" in line]
     assert {other: pid for other, pid in portal.children.items() if other != name} == {
         other: pid for other, pid in before.items() if other != name
-    }
+    }, (ended, portal.lines[-200:])
     wait_for(lambda: not alive(left_behind), "all have ended", within=LONG)
     assert f"{name} ended (signal 9): starting it again in" in portal.text
 

@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 
 from monitoring import responses
-from monitoring.actions import judging, thresholds
+from monitoring.actions import definitions, judging, thresholds
+from monitoring.actions import responses as doing
 from monitoring.models import Alert, Incident, ResponseRun, Sample, Threshold
 from portal import audit, jobs
-from portal.errors import Refused
+from portal.errors import Forbidden, Invalid, Refused
+from portal.models import Environment
 from rollouts import tasks
-from rollouts.actions import deployments
-from rollouts.models import Deployment, FlagConfig
+from rollouts.actions import deployments, flags
+from rollouts.models import Deployment, Flag, FlagConfig
 from rollouts.models.deployments import Status
 from tests import make
 
@@ -277,6 +279,116 @@ def test_pausing_and_killing_are_responses_too() -> None:
     responses.perform(run_of("kill", "flag:layout@staging"))
     config.refresh_from_db()
     assert not config.enabled
+
+
+def test_a_named_flag_alone_is_killed_where_the_incident_is() -> None:
+    make.service()
+    make.flag("layout", on_in=[make.environment()])
+    make.flag("search", on_in=[make.environment()])
+    assert (
+        responses.perform(run_of("kill:search", "service:checkout@staging")).text == "switched off in staging: search"
+    )
+    assert dict(FlagConfig.objects.values_list("flag__key", "enabled")) == {"layout": True, "search": False}
+
+
+class TestSettingAFlag:
+    def flag(self) -> Flag:
+        flag = make.flag("search", on_in=[make.environment()])
+        config = {"overrides": {"on": ["ada"]}, "rules": [{"all": [], "serve": {"variant": "on"}}]}
+        flags.configure(flag, make.environment(), config, by=make.BY)
+        return flag
+
+    def test_everybody_gets_the_variant_and_the_revision_before_is_named(self) -> None:
+        self.flag()
+        before = FlagConfig.objects.get().revision
+        outcome = responses.perform(run_of("set_flag:search=off", "service:checkout@staging"))
+        assert outcome.text == f"everybody gets off of search in staging; revision {before} is what was before"
+        assert outcome.mitigates
+        config = FlagConfig.objects.get()
+        assert (config.enabled, config.rules, config.overrides) == (True, [], {})
+        assert config.fallthrough == {"variant": "off"}
+        assert "flag.pinned" in audit.of(config.flag).values_list("verb", flat=True)
+        flags.restore(config.flag, config.environment, before, by=make.BY)
+        assert FlagConfig.objects.get().overrides == {"on": ["ada"]}
+
+    def test_one_that_is_off_is_switched_on_for_it(self) -> None:
+        flag = self.flag()
+        flags.kill(flag, make.environment(), by=make.BY)
+        responses.perform(run_of("set_flag:search=on", "flag:search@staging"))
+        assert FlagConfig.objects.get().enabled
+
+    def test_a_second_time_does_nothing(self) -> None:
+        self.flag()
+        run = run_of("set_flag:search=on", "service:checkout@staging")
+        responses.perform(run)
+        revision = FlagConfig.objects.get().revision
+        assert "already" in responses.perform(run).text
+        assert FlagConfig.objects.get().revision == revision
+
+    def test_while_a_deployment_serves_it_nothing_is_set(self) -> None:
+        guarded()
+        with pytest.raises(Refused, match="served by deployment"):
+            responses.perform(run_of("set_flag:layout=on", "service:checkout@staging"))
+
+    @pytest.mark.parametrize("argument", ["nothing=on", "search=purple", "search"])
+    def test_a_flag_or_variant_that_is_not_there_is_refused_in_words(self, argument: str) -> None:
+        self.flag()
+        with pytest.raises(Refused):
+            responses.perform(run_of(f"set_flag:{argument}", "service:checkout@staging"))
+
+    @pytest.mark.parametrize(
+        ("response", "words"),
+        [
+            ("set_flag", "is written set_flag:FLAG=VARIANT"),
+            ("set_flag:search", "is written set_flag:FLAG=VARIANT"),
+            ("set_flag:search=purple", "flag search has no variant purple"),
+            ("set_flag:nothing=on", "there is no flag nothing"),
+            ("propose_set_flag:nothing=on", "there is no flag nothing"),
+            ("kill:nothing", "there is no flag nothing"),
+            ("kill:search=on", "kill takes a flag alone"),
+            ("kill:", "is written kill[:FLAG]"),
+            ("pause:search", "pause takes no argument"),
+            ("dance", "must be one of"),
+        ],
+    )
+    def test_what_can_mean_nothing_is_refused_where_it_is_written(self, response: str, words: str) -> None:
+        self.flag()
+        spec = {**BOUND, "name": "x", "response": response}
+        with pytest.raises(Invalid) as refused:
+            thresholds.create(spec, by=make.BY)
+        assert words in refused.value.errors["response"]
+        with pytest.raises(Invalid) as refused:
+            definitions.create("x", {"name": "x", "responses": [response]}, by=make.BY)
+        assert words in refused.value.errors["responses[0]"]
+
+    def test_who_may_not_configure_the_flags_service_may_not_name_it(self) -> None:
+        make.service("search")
+        make.flag("search", on_in=[make.environment()])
+        Flag.objects.update(service=make.service("search"))
+        captain = make.person("cap", "captain", environment=make.environment(), service=make.service("checkout"))
+        spec = {**BOUND, "name": "x", "matchers": HERE, "target": "service:checkout@staging"}
+        thresholds.create({**spec, "response": "kill"}, by=captain)
+        for named in ("kill:search", "set_flag:search=off"):
+            with pytest.raises(Forbidden):
+                thresholds.create({**spec, "name": "y", "response": named}, by=captain)
+
+    def test_where_flags_are_protected_a_person_says_so(self) -> None:
+        make.service()
+        flag = self.flag()
+        Environment.objects.update(protected=True, approval_policy="four_eyes")
+        thresholds.create({**BOUND, "name": "x", "for": 0, "response": "set_flag:search=off"}, by=make.BY)
+        seen(7.0)
+        Threshold.objects.update(due_at=jobs.database_now())
+        judging.run()
+        run = ResponseRun.objects.get()
+        assert (run.name, run.status) == ("set_flag:search=off", "proposed")
+        assert FlagConfig.objects.get(flag=flag).rules
+        doing.confirm(run, by=make.person("olga", "operator"), because="yes")
+        doing.execute(run.pk)
+        run.refresh_from_db()
+        assert run.status == "done"
+        config = FlagConfig.objects.get(flag=flag)
+        assert (config.rules, config.fallthrough) == ([], {"variant": "off"})
 
 
 @pytest.mark.parametrize("name", ["roll_back", "pause", "kill"])
