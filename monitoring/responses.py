@@ -27,8 +27,6 @@ Place = tuple[Environment | None, Service | None]
 Finder = Callable[[str, str], Place]
 # Raises Invalid, in words that go behind the name of the field, when the argument can mean nothing.
 Check = Callable[[str], None]
-# Whether nobody but a person may have it done to this.
-NeedsWord = Callable[[ResponseRun], bool]
 
 # "propose_NAME": nothing is done until a person says so. "NAME:ARGUMENT": what exactly.
 PROPOSAL = "propose_"
@@ -43,7 +41,6 @@ class _Known:
     is_needed: bool = False
     check: Check | None = None
     place: Finder | None = None
-    needs_word: NeedsWord | None = None
 
 
 _known: dict[str, _Known] = {}
@@ -56,7 +53,6 @@ def register(
     is_needed: bool = False,
     check: Check | None = None,
     place: Finder | None = None,
-    needs_word: NeedsWord | None = None,
 ) -> Callable[[Response], Response]:
     """Names a response. In `run.target` it gets "kind:identity", or "service:KEY@ENVIRONMENT".
 
@@ -66,7 +62,7 @@ def register(
     def add(response: Response) -> Response:
         if name in _known:
             raise ValueError(f"two responses are named {name}")
-        _known[name] = _Known(response, argument, is_needed, check, place, needs_word)
+        _known[name] = _Known(response, argument, is_needed, check, place)
         return response
 
     return add
@@ -114,12 +110,6 @@ def place_of(name: str, target: str) -> Place | None:
     if finder is not None and (target or argument):
         return finder(argument, target)
     return (None, None) if target else None
-
-
-def needs_word(run: ResponseRun) -> bool:
-    """Whether it waits for a person's word even where nobody asked for that."""
-    one = _known.get(run.word)
-    return one is not None and one.needs_word is not None and one.needs_word(run)
 
 
 def perform(run: ResponseRun) -> Outcome:

@@ -1,5 +1,7 @@
 """What incidents may do to rollouts: take a deployment back, pause it, switch flags off or to a variant."""
 
+from datetime import timedelta
+
 from monitoring import responses
 from monitoring.models import ResponseRun
 from portal import jobs
@@ -7,10 +9,12 @@ from portal.audit import Automaton
 from portal.errors import Invalid, Refused
 from portal.models import Environment, Service
 from rollouts import progress
-from rollouts.actions import blame, deployments, flags, runs
-from rollouts.models import UNDER_WAY, Deployment, Flag
+from rollouts.actions import blame, change_requests, deployments, flags, runs
+from rollouts.models import UNDER_WAY, Deployment, Flag, FlagConfig
 
 BY = Automaton("incident response")
+# A request that has a time is carried out as soon as it is approved, once that is past.
+APPLIED_AFTER = timedelta(seconds=5)
 
 
 def place(argument: str, target: str) -> responses.Place:
@@ -49,13 +53,6 @@ def check_killed(argument: str) -> None:
     if "=" in argument:
         raise Invalid.of("", "kill takes a flag alone: its off variant is what everybody gets")
     check_flag(argument)
-
-
-def is_protected(run: ResponseRun) -> bool:
-    """Whether the run would edit a flag where nobody edits by hand."""
-    _, _, name = run.target.rpartition("@")
-    environment = Environment.objects.filter(key=name).first() or run.environment
-    return environment is not None and environment.protected
 
 
 @responses.register("roll_back", place=place)
@@ -102,20 +99,36 @@ def kill(run: ResponseRun) -> responses.Outcome:
     return responses.Outcome(f"switched off in {environment}: {', '.join(flag.key for flag in killed)}")
 
 
-@responses.register(
-    "set_flag", argument="FLAG=VARIANT", is_needed=True, check=check_setting, place=place, needs_word=is_protected
-)
+@responses.register("set_flag", argument="FLAG=VARIANT", is_needed=True, check=check_setting, place=place)
 def set_flag(run: ResponseRun) -> responses.Outcome:
-    """Everybody gets this variant, whatever the rules were. Where flags are protected a person has to say so."""
+    """Everybody gets this variant, whatever the rules were. Where flags are protected it is asked for."""
     flag, environment = _flag(run)
-    variant = run.argument.partition("=")[2]
+    variant, because = run.argument.partition("=")[2], _because(run)
     if variant not in flag.variant_keys():
         raise Refused(f"flag {flag} has no variant {variant}")
-    before, after = flags.pin(flag, environment, variant, by=BY, because=_because(run))
-    if before == after:
-        return responses.Outcome(f"everybody has {variant} of {flag} in {environment} already")
+    what = f"{variant} of {flag} in {environment}"
+    if environment.protected:
+        return _ask_for(flag, environment, variant, what, because)
+    held = FlagConfig.objects.of(flag, environment)
+    before = held.revision if held else 0
+    if flags.pin(flag, environment, variant, by=BY, because=because).revision == before:
+        return responses.Outcome(f"everybody has {what} already")
     back = f"; revision {before} is what was before" if before else ""
-    return responses.Outcome(f"everybody gets {variant} of {flag} in {environment}{back}")
+    return responses.Outcome(f"everybody gets {what}{back}")
+
+
+def _ask_for(flag: Flag, environment: Environment, variant: str, what: str, because: str) -> responses.Outcome:
+    """Nobody edits by hand there, and an incident does not either: a person approves it, and then it is done."""
+    soon = jobs.database_now() + APPLIED_AFTER
+    try:
+        request = change_requests.open(
+            flag, environment, flags.everybody_gets(variant), by=BY, because=because, title=f"Everybody gets {what}",
+            apply_at=soon,
+        )  # fmt: skip
+    except Invalid:  # changes nothing
+        return responses.Outcome(f"everybody has {what} already")
+    text = f"change request {request.pk} asks for {what}: {environment} is protected, somebody has to approve it"
+    return responses.Outcome(text, mitigates=False)
 
 
 def _deployment(run: ResponseRun) -> Deployment:

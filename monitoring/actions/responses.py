@@ -28,8 +28,8 @@ def queue(
 ) -> ResponseRun | None:
     """In the caller's transaction, which holds the incident's row: once for each incident, response and target.
 
-    A `propose_` before the name leaves the word to a person, and so does what may not be done without. Done to the
-    same target by another incident less than `cool_down` ago it is refused: what did not help then would do harm now.
+    A `propose_` before the name leaves the word to a person. Done to the same target by another incident less than
+    `cool_down` ago it is refused: what did not help then would do harm now.
     """
     name, is_proposal = responses.of(name)
     run, created = ResponseRun.objects.get_or_create(
@@ -51,7 +51,7 @@ def queue(
     if (earlier := _earlier(run, within=cool_down)) is not None:
         _refuse(run, f"cooling down: incident {earlier.incident_id} had it done to {target} less than {cool_down} ago")
         return run
-    if is_proposal or responses.needs_word(run):
+    if is_proposal:
         run.status = ResponseRun.Status.PROPOSED
         run.save(update_fields=["status"])
         text = f"{name} of {target} is proposed: somebody has to say so"

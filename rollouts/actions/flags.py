@@ -26,8 +26,9 @@ from rollouts.engine.revisions import alike
 from rollouts.models import ChangeRequest, Flag, FlagConfig, FlagRevision
 
 __all__ = [
-    "archive", "carry_out", "carry_out_variants", "change", "configure", "create", "kill", "leave", "pin", "proposed",
-    "proposed_variants", "release", "restore", "restore_definition", "serve", "switch_on", "unarchive",
+    "archive", "carry_out", "carry_out_variants", "change", "configure", "create", "everybody_gets", "kill", "leave",
+    "pin", "proposed", "proposed_variants", "release", "restore", "restore_definition", "serve", "switch_on",
+    "unarchive",
 ]  # fmt: skip
 
 Document = dict[str, Any]
@@ -93,21 +94,22 @@ def kill(flag: Flag, environment: Environment, *, by: Actor, because: str = "") 
     )  # fmt: skip
 
 
-def pin(flag: Flag, environment: Environment, variant: str, *, by: Actor, because: str = "") -> tuple[int, int]:
-    """Everyone gets this variant, and nothing is asked: no rule, override, prerequisite or window is left.
-
-    The revisions before and after; equal when it was like that already. Refused while a deployment serves the flag.
-    """
-    revisions = []
+def pin(flag: Flag, environment: Environment, variant: str, *, by: Actor, because: str = "") -> FlagConfig:
+    """Everyone gets this variant, whatever the rules were. Refused while a deployment serves the flag."""
 
     def edit(held: FlagConfig) -> Document:
-        revisions.append(held.revision)
         flag_writes.refuse_while_served(held)
-        only = {"enabled": True, "rules": [], "fallthrough": {"variant": variant}, "overrides": {}}
-        return proposed(held, {**only, "prerequisites": [], "window": None})[0]
+        return proposed(held, everybody_gets(variant))[0]
 
-    held = _write(flag, environment, edit, verb="flag.pinned", by=by, because=because, by_hand=False)
-    return revisions[0], held.revision
+    return _write(flag, environment, edit, verb="flag.pinned", by=by, because=because)
+
+
+def everybody_gets(variant: str) -> Document:
+    """What a config says then, as people write it: no rule, override, prerequisite or window is left."""
+    return {
+        "enabled": True, "rules": [], "fallthrough": {"variant": variant}, "overrides": {}, "prerequisites": [],
+        "window": None,
+    }  # fmt: skip
 
 
 def switch_on(flag: Flag, environment: Environment, *, by: Actor, because: str = "") -> FlagConfig:

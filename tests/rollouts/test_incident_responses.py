@@ -7,14 +7,13 @@ import pytest
 
 from monitoring import responses
 from monitoring.actions import definitions, judging, thresholds
-from monitoring.actions import responses as doing
 from monitoring.models import Alert, Incident, ResponseRun, Sample, Threshold
 from portal import audit, jobs
 from portal.errors import Forbidden, Invalid, Refused
 from portal.models import Environment
 from rollouts import tasks
-from rollouts.actions import deployments, flags
-from rollouts.models import Deployment, Flag, FlagConfig
+from rollouts.actions import change_requests, deployments, flags
+from rollouts.models import ChangeRequest, Deployment, Flag, FlagConfig
 from rollouts.models.deployments import Status
 from tests import make
 
@@ -372,23 +371,21 @@ class TestSettingAFlag:
             with pytest.raises(Forbidden):
                 thresholds.create({**spec, "name": "y", "response": named}, by=captain)
 
-    def test_where_flags_are_protected_a_person_says_so(self) -> None:
-        make.service()
+    def test_where_flags_are_protected_it_is_asked_for_and_done_once_somebody_has_approved(self) -> None:
         flag = self.flag()
         Environment.objects.update(protected=True, approval_policy="four_eyes")
-        thresholds.create({**BOUND, "name": "x", "for": 0, "response": "set_flag:search=off"}, by=make.BY)
-        seen(7.0)
-        Threshold.objects.update(due_at=jobs.database_now())
-        judging.run()
-        run = ResponseRun.objects.get()
-        assert (run.name, run.status) == ("set_flag:search=off", "proposed")
+        outcome = responses.perform(run_of("set_flag:search=off", "service:checkout@staging"))
+        request = ChangeRequest.objects.get()
+        assert f"change request {request.pk} asks for off of search in staging" in outcome.text
+        assert not outcome.mitigates
         assert FlagConfig.objects.get(flag=flag).rules
-        doing.confirm(run, by=make.person("olga", "operator"), because="yes")
-        doing.execute(run.pk)
-        run.refresh_from_db()
-        assert run.status == "done"
+        change_requests.approve(request, by=make.approver())
+        ChangeRequest.objects.update(due_at=jobs.database_now())
+        assert change_requests.apply_due(request.pk)
         config = FlagConfig.objects.get(flag=flag)
-        assert (config.rules, config.fallthrough) == ([], {"variant": "off"})
+        assert (config.enabled, config.rules, config.fallthrough) == (True, [], {"variant": "off"})
+        again = responses.perform(run_of("set_flag:search=off", "service:checkout@staging"))
+        assert (again.text, ChangeRequest.objects.count()) == ("everybody has off of search in staging already", 1)
 
 
 @pytest.mark.parametrize("name", ["roll_back", "pause", "kill"])
