@@ -16,10 +16,12 @@ help:  ## List the targets
 run: .venv/.run  ## Start the portal: servers, web, worker and beat (ARGS="--port 9000" for manage.py up)
 	@exec $(PY) manage.py up $(ARGS)
 
+# One worker more than there are cores, at most four: many tests wait for processes that start, or for a clock.
+WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -lt 3 ] && echo $$((n + 1)) || echo 4)
 # A file's tests stay together: many share a portal that takes seconds to start. In the order of their names, which has
 # the long files first: xdist's own order begins those last, and one worker waits for the other.
 test: .venv/.dev .venv/.vendors  ## Run every test on private servers, side by side (ARGS="tests/portal -x" for pytest)
-	@exec $(PY) -m pytest $(or $(ARGS),-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
+	@exec $(PY) -m pytest $(or $(ARGS),-n $(WORKERS) --dist loadfile --no-loadscope-reorder)
 
 # Not the data directory of a portal that runs here.
 check: export PORTAL_DATA_DIR := $(CURDIR)/.venv/check-data

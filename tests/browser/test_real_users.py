@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -29,9 +29,10 @@ def site() -> Iterator[Site]:
         yield running
 
 
-@pytest.fixture
-def web(site: Site) -> Iterator[Web]:
-    with Web(PORTAL_BROWSER_RATE="1000") as running:
+@pytest.fixture(scope="module")
+def web(django_db_setup: None, django_db_blocker: Any) -> Iterator[Web]:
+    """One for all of them: each test has a key of its own, and what a process remembers of others must not harm."""
+    with django_db_blocker.unblock(), Web(PORTAL_BROWSER_RATE="1000") as running:
         yield running
 
 
