@@ -262,6 +262,7 @@ def test_browsers_that_ask_first_may_send_json(site: Site, relay: Relay, browser
     assert page.evaluate(beacon, [to, body % ("b", "beacon")])
     arrives(page, "web_vitals_ttfb_seconds", page="/beacon")
     arrives(page, "web_vitals_ttfb_seconds", page="/fetch")
+    answered(page, relay, 2)
     # The answer to its asking is kept for a day.
     assert [one.method for one in relay.passed[1:]] == ["OPTIONS", "POST", "POST"]
 
