@@ -9,7 +9,7 @@ from portal.audit import Automaton
 from portal.errors import Invalid, Refused
 from portal.models import Environment, Service
 from rollouts import progress
-from rollouts.actions import blame, change_requests, deployments, flags, runs
+from rollouts.actions import blame, change_requests, change_writes, deployments, flags, runs
 from rollouts.models import UNDER_WAY, Deployment, Flag, FlagConfig
 
 BY = Automaton("incident response")
@@ -122,10 +122,12 @@ def _ask_for(flag: Flag, environment: Environment, variant: str, what: str, beca
     soon = jobs.database_now() + APPLIED_AFTER
     try:
         request = change_requests.open(
-            flag, environment, flags.everybody_gets(variant), by=BY, because=because, title=f"Everybody gets {what}",
-            apply_at=soon,
+            flag, environment, flags.everybody_gets(variant), by=BY, because=because[: change_writes.LONGEST_REASON],
+            title=f"Everybody gets {what}"[: change_writes.LONGEST_TITLE], apply_at=soon,
         )  # fmt: skip
-    except Invalid:  # changes nothing
+    except Invalid as error:
+        if set(error.errors) != {"document"}:
+            raise Refused(f"no change request for {what}: {error}") from error
         return responses.Outcome(f"everybody has {what} already")
     text = f"change request {request.pk} asks for {what}: {environment} is protected, somebody has to approve it"
     return responses.Outcome(text, mitigates=False)

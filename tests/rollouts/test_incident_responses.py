@@ -384,8 +384,19 @@ class TestSettingAFlag:
         assert change_requests.apply_due(request.pk)
         config = FlagConfig.objects.get(flag=flag)
         assert (config.enabled, config.rules, config.fallthrough) == (True, [], {"variant": "off"})
+        assert request.because.startswith("incident ")
         again = responses.perform(run_of("set_flag:search=off", "service:checkout@staging"))
         assert (again.text, ChangeRequest.objects.count()) == ("everybody has off of search in staging already", 1)
+
+    def test_long_names_and_reasons_are_asked_for_all_the_same(self) -> None:
+        """Cut where a request holds less; a request that is refused is never told as one that was not needed."""
+        variants = {"v" * 128: True, "off": False}
+        flag = make.flag("k" * 128, variants=variants, on_in=[make.environment()])
+        Environment.objects.update(protected=True, approval_policy="four_eyes")
+        run = run_of(f"set_flag:{flag}={'v' * 128}", "service:checkout@staging")
+        run.because = "it burns " * 2_000
+        outcome = responses.perform(run)
+        assert f"change request {ChangeRequest.objects.get().pk} asks for" in outcome.text
 
 
 @pytest.mark.parametrize("name", ["roll_back", "pause", "kill"])
