@@ -109,3 +109,14 @@ def _folder(purpose: str) -> Path:
     folder = Path(tempfile.mkdtemp(prefix=f"flightdeck-test-{purpose}-"))
     _folders.append(folder)
     return folder
+
+
+@pytest.fixture
+def mortal_valkey(tmp_path: Path) -> Iterator[Valkey]:
+    """A Valkey of the test's own, for it to end: the other tests keep theirs."""
+    server = Valkey(tmp_path, Output(os.open(os.devnull, os.O_WRONLY)), keep=False)
+    server.prepare()
+    server.child.start()
+    _wait_for(server.child, server.is_ready)
+    yield server
+    server.child.stop()

@@ -1,40 +1,24 @@
 """Valkey is killed under an open page: it says so, asks by itself, and is live again when Valkey is back."""
 
-import os
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 from playwright.sync_api import expect
 
-from portal.supervise.output import Output
 from portal.supervise.valkey import Valkey
 from tests import make
 from tests.browser.chromium import PASSWORD, chromium
-from tests.running import wait_for
 from tests.web import Web
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 SOON = 30_000  # milliseconds
 
 
-@pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[Valkey]:
-    """One of its own: the other tests keep theirs."""
-    server = Valkey(tmp_path, Output(os.open(os.devnull, os.O_WRONLY)), keep=False)
-    server.prepare()
-    server.child.start()
-    wait_for(server.is_ready, "Valkey answers")
-    yield server
-    server.child.stop()
-
-
-def test_without_valkey_the_page_says_so_and_asks_and_with_it_is_live_again(valkey: Valkey) -> None:
+def test_without_valkey_the_page_says_so_and_asks_and_with_it_is_live_again(mortal_valkey: Valkey) -> None:
     make.person("dana", "captain", first_name="Dana", password=PASSWORD)
     raw = make.key("write")
-    with Web(REDIS_URL=valkey.url) as web, chromium(web.url) as browser:
+    with Web(REDIS_URL=mortal_valkey.url) as web, chromium(web.url) as browser:
         dana = browser.seat("dana")
         clock, incidents = dana.locator("[data-live-clock]"), dana.locator("#open-incidents")
         expect(clock).to_contain_text("live · checked")
@@ -42,14 +26,14 @@ def test_without_valkey_the_page_says_so_and_asks_and_with_it_is_live_again(valk
         _report(web, raw, "told by the socket")
         expect(incidents).to_contain_text("told by the socket")
 
-        valkey.child.signal(signal.SIGKILL)
+        mortal_valkey.child.signal(signal.SIGKILL)
         expect(clock).to_contain_text("not live", timeout=SOON)
         _report(web, raw, "asked for by the page")
         expect(incidents).to_contain_text("asked for by the page", timeout=SOON)
         expect(clock).to_contain_text("not live")
 
-        valkey.child.wait_stopped()
-        valkey.child.start()
+        mortal_valkey.child.wait_stopped()
+        mortal_valkey.child.start()
         expect(clock).to_contain_text("live · checked", timeout=SOON)
         _report(web, raw, "told again")
         expect(incidents).to_contain_text("told again")

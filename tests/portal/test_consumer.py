@@ -1,8 +1,5 @@
 """What the worker does when its broker dies under it."""
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,21 +9,9 @@ from django.conf import settings
 from kombu import Connection, Producer, Queue
 
 from portal.consumer import Consumer
-from portal.supervise.output import Output
 from portal.supervise.valkey import Valkey
-from tests.running import wait_for
 
 pytestmark = pytest.mark.filterwarnings("ignore::celery.exceptions.CPendingDeprecationWarning")
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Valkey]:
-    server = Valkey(tmp_path, Output(os.open(os.devnull, os.O_WRONLY)), keep=False)
-    server.prepare()
-    server.child.start()
-    wait_for(server.is_ready, "ready")
-    yield server
-    server.child.stop()
 
 
 def lost(broker: Valkey, kind: type[celerys.Consumer]) -> celerys.Consumer:
@@ -44,16 +29,16 @@ def lost(broker: Valkey, kind: type[celerys.Consumer]) -> celerys.Consumer:
     return consumer
 
 
-def test_it_lets_go_of_a_connection_that_died_with_messages_under_way(broker: Valkey) -> None:
-    consumer = lost(broker, Consumer)
+def test_it_lets_go_of_a_connection_that_died_with_messages_under_way(mortal_valkey: Valkey) -> None:
+    consumer = lost(mortal_valkey, Consumer)
     consumer.on_connection_error_after_connected(ConnectionError("gone"))
     assert consumer.connection is None
 
 
-def test_celerys_own_would_end_of_it(broker: Valkey) -> None:
+def test_celerys_own_would_end_of_it(mortal_valkey: Valkey) -> None:
     """Once this fails, `portal.consumer` is needed no more."""
     with pytest.raises(AttributeError):
-        lost(broker, celerys.Consumer).on_connection_error_after_connected(ConnectionError("gone"))
+        lost(mortal_valkey, celerys.Consumer).on_connection_error_after_connected(ConnectionError("gone"))
 
 
 def test_it_is_the_one_that_the_worker_uses() -> None:
