@@ -6,11 +6,12 @@ import warnings
 from typing import Any
 
 import django
-from celery import Celery
+from celery import Celery, Task
 from celery.exceptions import SecurityWarning
-from celery.signals import beat_init, setup_logging, worker_ready
+from celery.signals import beat_init, setup_logging, task_prerun, worker_ready
 from django.apps import apps
 from django.conf import settings
+from django.db import close_old_connections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 if not apps.models_ready:  # imported by celery's command line, not by PortalConfig
@@ -45,6 +46,13 @@ def _schedule_sweeps(sender: Celery, **_: Any) -> None:
         }
         for sweep in SWEEPS.values()
     }
+
+
+@task_prerun.connect
+def _look_after_the_connection(sender: Task, **_: Any) -> None:
+    """As Django does before each request: one that broke, or does not answer, is opened anew."""
+    if not sender.request.is_eager:
+        close_old_connections()
 
 
 @beat_init.connect

@@ -1,5 +1,6 @@
 """Every setting, in reading order. Each PORTAL_ variable is explained in docs/settings.md."""
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,9 @@ CELERY: dict[str, Any] = {
     "task_soft_time_limit": 50,
     "task_publish_retry": False,
     "worker_consumer": "portal.consumer:Consumer",
+    # Celery would open a connection for each task and close it behind it: ten a second, each with its handshake and a
+    # server process that knows no table yet. Kept for ever, and looked after by portal.celery.
+    "CELERY_DB_REUSE_MAX": sys.maxsize,
     "worker_prefetch_multiplier": 1,
     "worker_hijack_root_logger": False,
     "worker_send_task_events": False,
