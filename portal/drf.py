@@ -58,10 +58,14 @@ class KeyAuthentication(BaseAuthentication):
         key = self.find(raw)
         if key is None:
             raise exceptions.AuthenticationFailed("the API key is unknown, revoked or expired")
+        self.limit(key, request)
+        return key, None
+
+    def limit(self, key: ApiKey, request: Request) -> None:
+        """One more with this key. Raises Throttled."""
         wait = _limiter().wait(key.pk)
         if wait:
             raise exceptions.Throttled(wait)
-        return key, None
 
     @staticmethod
     def find(raw: str) -> ApiKey | None:

@@ -155,6 +155,11 @@ class ApiKey(models.Model):
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
 
+    @property
+    def is_public(self) -> bool:
+        """Whether it stands in pages for all to read."""
+        return self.scopes == [self.Scope.BROWSER]
+
 
 class AuditEntry(models.Model):
     """One thing that somebody did. Append-only by a trigger; sealed into a hash chain by the sealer."""

@@ -58,6 +58,8 @@ class Known:
     arms: set[tuple[Label, Label]] = field(default_factory=set)
     combinations: set[Combination] = field(default_factory=set)
     counted: set[Combination] = field(default_factory=set)  # those, too, that count against the cap of series still
+    # What this process let in, and when: an error's names are in no series, and would be forgotten with each reading.
+    let_in: dict[Combination, float] = field(default_factory=dict)
     share: int = 0  # of that cap
     asked: float = float("-inf")
 
@@ -75,15 +77,17 @@ class Known:
             found = [(row[:6], row[6]) for row in cursor.fetchall()]
             cursor.execute(OTHER_PLACES, asked)
             (others,) = cursor.fetchone()
-        rows: list[Combination] = [row for row, is_recent in found if is_recent]
-        self.counted = {row for row, _ in found}
+        now = time.monotonic()
+        self.let_in = {row: at for row, at in self.let_in.items() if now - at < REMEMBERED.total_seconds()}
+        rows: list[Combination] = [*(row for row, is_recent in found if is_recent), *self.let_in]
+        self.counted = {*(row for row, _ in found), *self.let_in}
         # One share is nobody's: the next service's.
         self.share = settings.PORTAL_MAX_SERIES // (others + 2)
         self.pages = {page for page, *_ in rows}
         self.releases = {row[1] for row in rows}
         self.arms = {(row[2], row[3]) for row in rows}
         self.combinations = set(rows)
-        self.asked = time.monotonic()
+        self.asked = now
 
 
 _known: dict[tuple[int, int], Known] = {}
@@ -174,6 +178,7 @@ def _let_in(wanted: Combination, known: Known) -> Combination:
     known.arms.add((flag, variant))
     known.combinations.add(made)
     known.counted.add(made)
+    known.let_in[made] = time.monotonic()
     return made
 
 

@@ -1,7 +1,8 @@
 """Taking in what a Sentry SDK sends: its events become reports of errors, the rest is counted and dropped."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -36,7 +37,7 @@ def take(envelope: Envelope, project: int, *, by: Actor, now: datetime | None = 
     otherwise. What the SDK says instead is kept as the label sdk_environment.
     """
     permissions.require_scope(by, "ingest")
-    service, now = _service(project, by), now or jobs.database_now()
+    service, now = service_of(project, by), now or jobs.database_now()
     taken = Taken(ids=[sentry.id_of(event, envelope.header) for event in envelope.events])
     environment, drift = _environment(by), _drift(envelope, now)
     masked = masking.names_of(settings.PORTAL_CONTEXT_MASK)
@@ -55,12 +56,12 @@ def take(envelope: Envelope, project: int, *, by: Actor, now: datetime | None = 
         reports.append(report)
     if reports:
         taken.recorded = rejections.noted(SOURCE, errors.record(reports, by=by, now=now), by=by)
-    _note(envelope, by)
+    note(envelope.dropped, envelope.lost, by=by)
     return taken
 
 
-def _service(project: int, by: Actor) -> Service:
-    """In the words in which a key is refused: who has none learns nothing of what there is."""
+def service_of(project: int, by: Actor) -> Service:
+    """The one of this number; else Forbidden as a wrong key is: who has none learns nothing of what there is."""
     rows = Service.objects.filter(pk=project)
     if isinstance(by, ApiKey) and not by.all_services:
         rows = rows.filter(keys=by)
@@ -79,32 +80,22 @@ def _environment(by: Actor) -> str:
 
 def _drift(envelope: Envelope, now: datetime) -> timedelta:
     """By how much the sender's clock is behind ours; nothing where it cannot be told, or is little."""
-    sent = _moment(envelope.header.get("sent_at"))
+    sent = sentry.moment(envelope.header.get("sent_at"))
     drift = now - sent if sent else timedelta()
     return drift if abs(drift) > MOST_DRIFT else timedelta()
 
 
 def _corrected(time: Any, drift: timedelta) -> Any:
-    at = _moment(time) if drift else None
+    at = sentry.moment(time) if drift else None
     try:
         return at + drift if at else time
     except OverflowError:
         return time
 
 
-def _moment(given: Any) -> datetime | None:
-    try:
-        if isinstance(given, str):
-            at = datetime.fromisoformat(given.upper())
-            return at if at.tzinfo else at.replace(tzinfo=UTC)
-        return datetime.fromtimestamp(given, UTC) if isinstance(given, int | float) else None
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def _note(envelope: Envelope, by: Actor) -> None:
+def note(dropped: Mapping[str, int], lost: Mapping[str, int], *, by: Actor) -> None:
     """Where people look for what is missing: what we drop, and what the SDK itself says it has lost."""
-    for kind, many in sorted(envelope.dropped.items()):
+    for kind, many in sorted(dropped.items()):
         rejections.note(SOURCE, f"items of type {kind} are taken and not kept", by=by, count=many)
-    for reason, many in sorted(envelope.lost.items()):
+    for reason, many in sorted(lost.items()):
         rejections.note(SOURCE, f"the SDK lost errors before they came here: {reason}", by=by, count=many)

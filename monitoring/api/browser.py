@@ -2,8 +2,6 @@
 
 import gzip
 import hashlib
-import threading
-import time
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, cast
@@ -22,37 +20,18 @@ from rest_framework.views import APIView
 
 from monitoring import browsers
 from monitoring.actions import browser
+from monitoring.api import public_keys
 from monitoring.api.ingesting import Repeatable
-from portal import origins, permissions
+from portal import permissions
 from portal.drf import Door, KeyAuthentication
-from portal.errors import Forbidden, Invalid, Unavailable
-from portal.limits import Limiter
+from portal.errors import Forbidden, Invalid
 from portal.models import ApiKey
 from portal.problems import PROBLEM, problem_body
 
 SCRIPT = settings.BASE_DIR / "static" / "js" / "browser.js"
 # A page asks for it once a day; meanwhile, and for a week more, it takes the one that it has.
 CACHED = "public, max-age=86400, stale-while-revalidate=604800"
-LARGEST = 65_536  # bytes: what a browser lets go out of a page that is being left
 KINDS = ("", "text/plain", "application/json")
-ORIGINS_ANEW = 5.0  # seconds that a process goes by the origins it has read
-REMEMBERED = "86400"  # seconds that a browser keeps the answer to its asking
-
-
-@lru_cache(maxsize=1)
-def _addresses() -> Limiter:
-    return Limiter(settings.PORTAL_BROWSER_RATE)
-
-
-@lru_cache(maxsize=1)
-def _keys() -> Limiter:
-    return Limiter(settings.PORTAL_BROWSER_KEY_RATE)
-
-
-@lru_cache(maxsize=1)
-def _places() -> threading.BoundedSemaphore:
-    """For reports that are worked on: each holds a thread that the portal's own pages wait for, too."""
-    return threading.BoundedSemaphore(settings.PORTAL_BROWSER_IN_FLIGHT)
 
 
 # --- The script ---------------------------------------------------------------------------------
@@ -87,16 +66,12 @@ def script(request: HttpRequest) -> HttpResponse:
 
 
 # --- Its reports --------------------------------------------------------------------------------
-class TooMuch(exceptions.APIException):
-    status_code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-
-
 class BrowserKey(KeyAuthentication):
     """The key of a public page, in the address: a browser that sends a header of its own asks first, each time."""
 
     def authenticate(self, request: Request) -> tuple[ApiKey, None] | None:
         # Before the database is asked whose key it is, or whose origin: anybody may come here.
-        _or_later(_addresses(), request.META.get("REMOTE_ADDR", ""))
+        public_keys.limit_address(request)
         if request.method == "OPTIONS":
             return None
         found = super().authenticate(request)
@@ -104,7 +79,7 @@ class BrowserKey(KeyAuthentication):
             key = _of_address(request)
             found = None if key is None else (key, None)
         if found is not None:
-            _or_later(_keys(), found[0].pk)
+            public_keys.limit_key(found[0])
         return found
 
 
@@ -133,31 +108,19 @@ class Browser(Repeatable, Door):
         """What a browser asks before it sends what a plain form could not."""
         if not _allowed(request, _of_address(request)):
             return HttpResponse(status=HTTPStatus.FORBIDDEN)
-        response = HttpResponse(status=HTTPStatus.NO_CONTENT)
-        response["Access-Control-Allow-Methods"] = "POST"
-        response["Access-Control-Allow-Headers"] = "content-type, authorization, x-api-key"
-        response["Access-Control-Max-Age"] = REMEMBERED
-        return response
+        return public_keys.preflight("content-type, authorization, x-api-key")
 
     def post(self, request: Request) -> Response:
         if not _allowed(request, cast(ApiKey, self.by)):
-            origin = request.headers.get("Origin", "")[:200]
-            raise Forbidden(
-                f"pages of '{origin}' may not use this key" if origin else "a report comes from a page: without Origin"
-            )
+            raise public_keys.stranger(request)
         report, agent = _body(request), request.headers.get("User-Agent", "")[:1000]
-        places = _places()
-        if not places.acquire(blocking=False):
-            raise Unavailable("too many reports of browsers at once")
-        try:
+        with public_keys.place():
             outcome = browser.take(
                 report,
                 browser=browsers.family_of(agent),
                 device=browsers.device_of(agent, touches=_touches(report)),
                 by=cast(ApiKey, self.by),
             )
-        finally:
-            places.release()
         if not outcome.rejected:
             return Response(status=HTTPStatus.NO_CONTENT)
         detail = f"{outcome.rejected} parts of the report were rejected; the others are kept"
@@ -174,17 +137,10 @@ class Browser(Repeatable, Door):
         else:
             fine = isinstance(by, ApiKey) and _allowed(request, by)
         if fine:
-            response["Access-Control-Allow-Origin"] = request.headers["Origin"]
+            public_keys.let_read(response, request, "Retry-After")
             # sendBeacon asks for it; nothing here looks at a cookie.
             response["Access-Control-Allow-Credentials"] = "true"
-            response["Access-Control-Expose-Headers"] = "Retry-After"
         return response
-
-
-def _or_later(limiter: Limiter, caller: object) -> None:
-    wait = limiter.wait(caller)
-    if wait:
-        raise exceptions.Throttled(wait)
 
 
 def _of_address(request: Request) -> ApiKey | None:
@@ -196,53 +152,26 @@ def _of_address(request: Request) -> ApiKey | None:
     if request.method != "OPTIONS":
         if key is None:
             raise exceptions.AuthenticationFailed("the API key is unknown, revoked or expired")
-        if key.scopes != [ApiKey.Scope.BROWSER]:
+        if not key.is_public:
             raise Forbidden("only a key of scope browser may stand in an address: this one is a secret, revoke it")
     return key
 
 
 def _allowed(request: Request, key: ApiKey | None) -> bool:
     """Whether pages of this origin may use the key; without a key in the address, whether any key lets them."""
-    origin = request.headers.get("Origin", "")
-    if not origin:
+    if not request.headers.get("Origin"):
         return False
     if key is not None:
         # A key that is a secret, in a header: whoever has it is no stranger.
-        return key.scopes != [ApiKey.Scope.BROWSER] or origins.allows(key.origins, origin)
-    if request.query_params.get("key"):
-        return False
-    return origins.allows(_known_origins(), origin)
-
-
-_origins: tuple[float, frozenset[str]] = (float("-inf"), frozenset())
-
-
-def _known_origins() -> frozenset[str]:
-    """Those of all public keys, as they were within the last seconds."""
-    global _origins
-    read, known = _origins
-    if time.monotonic() - read > ORIGINS_ANEW:
-        live = ApiKey.objects.filter(scopes=[ApiKey.Scope.BROWSER], revoked_at=None)
-        known = frozenset(one for some in live.values_list("origins", flat=True) for one in some)
-        _origins = (time.monotonic(), known)
-    return known
-
-
-def forget_origins() -> None:
-    """Read them anew."""
-    global _origins
-    _origins = (float("-inf"), frozenset())
+        return not key.is_public or public_keys.allows(key, request)
+    return not request.query_params.get("key") and public_keys.any_allows(request)
 
 
 def _body(request: Request) -> dict[str, Any]:
     kind = str(request.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
     if kind not in KINDS:
         raise exceptions.UnsupportedMediaType(kind[:100], "send application/json, or JSON as text/plain")
-    if request.headers.get("Content-Encoding", "identity") != "identity":
-        raise exceptions.UnsupportedMediaType(kind, "send it unpacked")
-    raw = request._request.body
-    if len(raw) > LARGEST:
-        raise TooMuch(f"at most {LARGEST} bytes in one report, not {len(raw)}")
+    raw = public_keys.body(request)
     try:
         made = orjson.loads(raw)
     except ValueError as error:

@@ -14,14 +14,15 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
 from monitoring import vitals
-from monitoring.actions import browser, capping, errors
-from monitoring.api import browser as door
+from monitoring.actions import capping, errors, page_reports
+from monitoring.api import public_keys as door
 from monitoring.models import ErrorGroup, ErrorOccurrence, Metric, Observation, Rejection, Sample, Series
 from monitoring.queries.windows import Window, aggregates
 from portal import jobs, keys
 from portal.models import ApiKey
 from tests import make
 from tests.make import BY
+from tests.monitoring import buckets
 
 pytestmark = pytest.mark.django_db
 SHOP = "https://shop.example.com"
@@ -34,16 +35,9 @@ IPHONE = (
 
 @pytest.fixture(autouse=True)
 def patient(settings: Settings) -> Iterator[None]:
-    """Each test begins with full buckets; only those about limits meet them."""
-    settings.PORTAL_BROWSER_RATE = settings.PORTAL_BROWSER_KEY_RATE = 10_000
-    for limiter in (door._addresses, door._keys, door._places):
-        limiter.cache_clear()
-    browser.allowance.forget()
-    capping.forget_all()
-    door.forget_origins()
-    yield
-    for limiter in (door._addresses, door._keys, door._places):
-        limiter.cache_clear()
+    """Each test begins with full buckets."""
+    with buckets.full(settings):
+        yield
 
 
 @pytest.fixture
@@ -369,7 +363,7 @@ def test_of_all_errors_together_so_many_an_hour_are_kept(
     key: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.PORTAL_BROWSER_ERRORS = 3
-    monkeypatch.setattr(browser, "ERRORS_AT_ONCE", 2)
+    monkeypatch.setattr(page_reports, "ERRORS_AT_ONCE", 2)
     for name in ("Alpha", "Beta", "Gamma", "Delta"):
         told = [failure(f"{name}{n}", type=name, stack="") for n in range(4)]
         assert send(key, {"errors": told}).status_code == 204

@@ -9,13 +9,14 @@ from django.core.management.base import BaseCommand, CommandError
 
 from portal import keys
 from portal.audit import Automaton
+from portal.errors import Invalid
 from portal.models import ApiKey, Environment, Service
 
 
 class Command(BaseCommand):
     help = (
-        "Make an API key of scope ingest for one service and print the DSN that carries it, alone, on standard output. "
-        "It is shown this once."
+        "Make an API key for one service and print the DSN that carries it, alone, on standard output. It is shown "
+        "this once. Its scope is ingest, a secret of servers; with --origin it is browser, which may stand in pages."
     )
     requires_system_checks = ()
 
@@ -24,19 +25,27 @@ class Command(BaseCommand):
         parser.add_argument("--environment", metavar="KEY",
                             help="the environment that its errors belong to, whatever the SDK says; "
                             "none: the one that the SDK names")  # fmt: skip
+        parser.add_argument("--origin", action="append", default=[], metavar="ORIGIN",
+                            help="of an SDK in pages: a site whose pages may use it, as https://shop.example.com; "
+                            "may be repeated")  # fmt: skip
 
     def handle(self, *_: Any, **options: Any) -> None:
         service = self._find(Service, options["service"])
         name = options["environment"]
         environments = None if name is None else [self._find(Environment, name)]
         where = f" in {name}" if name else ""
-        raw = keys.create(
-            f"Sentry SDK of {service}{where}",
-            scopes=[ApiKey.Scope.INGEST],
-            environments=environments,
-            services=[service],
-            by=Automaton("command line"),
-        )[1]
+        what, scope = ("pages of ", ApiKey.Scope.BROWSER) if options["origin"] else ("", ApiKey.Scope.INGEST)
+        try:
+            raw = keys.create(
+                f"Sentry SDK of {what}{service}{where}",
+                scopes=[scope],
+                environments=environments,
+                services=[service],
+                from_origins=options["origin"],
+                by=Automaton("command line"),
+            )[1]
+        except Invalid as error:
+            raise CommandError(str(error)) from None
         at = urlsplit(settings.PORTAL_BASE_URL)
         self.stdout.write(f"{at.scheme}://{keys.to_public(raw)}@{at.netloc}{at.path}/{service.pk}")
 
