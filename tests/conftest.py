@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.db import connection
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 
 from portal.supervise.children import STEP, Child
@@ -22,6 +24,10 @@ from tests import emptying, migrated, skips
 # What a test run may lose and production may not.
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 STARTS_WITHIN = 60.0  # seconds
+
+# How long an example takes says how busy the machine is, and nothing of what it is to show.
+hypothesis_settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("unhurried")
 
 _servers: list[Child] = []
 _folders: list[Path] = []

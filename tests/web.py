@@ -20,8 +20,7 @@ class Web:
     """One uvicorn with the portal, on the test database as it is: a test that starts one must be transactional."""
 
     def __init__(self, **environment: str) -> None:
-        with ports.listen("127.0.0.1", 0) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port = ports.free()
         self.url = f"http://127.0.0.1:{self.port}"
         given = connection.settings_dict
         login = f"{given['USER']}:{given['PASSWORD']}" if given["PASSWORD"] else given["USER"]
@@ -35,14 +34,17 @@ class Web:
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self.process = subprocess.Popen(
-            [
-                sys.executable, "-m", "uvicorn", "portal.asgi:application", "--port", str(self.port),
-                "--log-level", "warning", "--timeout-graceful-shutdown", "3",
-            ],
-            cwd=ROOT,
-            env=self.environment,
-        )  # fmt: skip
+        # Handed on as `up` does: while it starts, nobody else can take the port.
+        with ports.listen("127.0.0.1", self.port) as listener:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable, "-m", "uvicorn", "portal.asgi:application", "--fd", str(listener.fileno()),
+                    "--log-level", "warning", "--timeout-graceful-shutdown", "3",
+                ],
+                cwd=ROOT,
+                env=self.environment,
+                pass_fds=[listener.fileno()],
+            )  # fmt: skip
         try:
             self._wait()
         except BaseException:
@@ -80,6 +82,6 @@ class Web:
             self.url + path,
             json={"context": {"targetingKey": unit}},
             headers={"Authorization": f"Bearer {key}"},
-            timeout=10,
+            timeout=60,
             trust_env=False,
         )

@@ -79,6 +79,12 @@ class Chromium:
             self.said.append(f"{message.page.url if message.page else ''}: {message.text}")
 
 
+def settled(page: Page) -> None:
+    """Live, and what a page asks for anew once it is live has come: what is replaced under the mouse is not pressed."""
+    expect(page.locator("html")).to_have_attribute("data-live-state", "live")
+    expect(page.locator(".htmx-request")).to_have_count(0)
+
+
 @contextmanager
 def chromium(url: str) -> Iterator[Chromium]:
     path = shutil.which("chromium")

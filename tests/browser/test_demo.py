@@ -12,7 +12,7 @@ from playwright.sync_api import Page, ViewportSize, expect
 from portal.demo import scene
 from portal.management.demo.cast import CAST
 from tests import migrated
-from tests.browser.chromium import Chromium, Scheme, chromium
+from tests.browser.chromium import Chromium, Scheme, chromium, settled
 from tests.running import Running
 
 # One portal is shared by all of them, in their order.
@@ -120,6 +120,4 @@ def _sit(page: Page, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
     page.wait_for_url(re.compile(r"/$"))
     expect(page.get_by_role("heading", name="Mission control")).to_be_visible()
-    expect(page.locator("html")).to_have_attribute("data-live-state", "live")
-    # Once it is live a page asks for its parts anew: a button that is replaced under the mouse is not pressed.
-    page.wait_for_load_state("networkidle")
+    settled(page)

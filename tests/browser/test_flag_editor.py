@@ -8,13 +8,14 @@ import pytest
 from playwright.sync_api import expect
 
 from tests import make
-from tests.browser.chromium import PASSWORD, chromium
+from tests.browser.chromium import PASSWORD, chromium, settled
 from tests.web import Web
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 
-UNITS = 200
-PROPAGATES_WITHIN = 10.0  # seconds, on a busy machine
+# By chance less than one and more than three in eight get what a quarter should, of so many: once in ten million runs.
+UNITS = 400
+PROPAGATES_WITHIN = 60.0  # seconds, on a busy machine
 
 
 def test_a_percentage_flag_is_made_by_clicking_and_answered_to_clients() -> None:
@@ -24,6 +25,7 @@ def test_a_percentage_flag_is_made_by_clicking_and_answered_to_clients() -> None
     with Web() as web, chromium(web.url) as browser:
         dana = browser.seat("dana")
         dana.goto(f"{web.url}/flags/")
+        settled(dana)
         dana.get_by_role("link", name="New flag").click()
         dana.get_by_role("link", name="Percentage").click()
         dana.get_by_role("button", name="Make the flag").click()
@@ -31,7 +33,10 @@ def test_a_percentage_flag_is_made_by_clicking_and_answered_to_clients() -> None
         expect(dana.locator("#announcer")).to_contain_text("another look")
         dana.get_by_label("Key").fill("new-checkout")
         dana.get_by_role("button", name="Make the flag").click()
-        dana.get_by_role("link", name="Set up in staging").click()
+        link = dana.get_by_role("link", name="Set up in staging")
+        expect(link).to_be_visible()
+        settled(dana)
+        link.click()
 
         dana.get_by_role("switch").check()
         dana.get_by_label("For how many of them").fill("25")
@@ -55,7 +60,7 @@ def test_a_percentage_flag_is_made_by_clicking_and_answered_to_clients() -> None
         expect(dana.get_by_role("status").first).to_contain_text("it is revision 1 in staging")
         expect(dana.locator("#flag")).to_contain_text("a quarter, and our own countries")
 
-        with httpx.Client(base_url=web.url, headers={"Authorization": f"Bearer {key}"}) as client:
+        with httpx.Client(base_url=web.url, headers={"Authorization": f"Bearer {key}"}, timeout=20) as client:
 
             def value(**context: str) -> bool:
                 answer = client.post("/ofrep/v1/evaluate/flags/new-checkout", json={"context": context})

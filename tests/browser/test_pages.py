@@ -13,7 +13,7 @@ from portal.models import User
 from rollouts.actions import audience_links
 from rollouts.models import Audience, Segment
 from tests import make
-from tests.browser.chromium import DESK, PASSWORD, PHONE, Scheme, chromium
+from tests.browser.chromium import DESK, PASSWORD, PHONE, Scheme, chromium, settled
 from tests.pages.world import World, world
 from tests.web import Web
 
@@ -109,7 +109,8 @@ def test_what_one_person_does_the_other_sees_without_a_reload(made: World) -> No
         dana, sam = browser.seat("dana"), browser.seat("sam")
         sam.goto(web.url + run)
         dana.goto(web.url + run)
-        _live(sam)
+        settled(sam)
+        settled(dana)
         sam.evaluate("window.isTheSamePage = true")
         dana.locator("#state summary", has_text="Roll back").click()
         dana.locator(OPEN).fill("payments fail")
@@ -127,7 +128,8 @@ def test_a_reason_being_typed_survives_what_others_do_meanwhile(made: World) -> 
         dana, other = browser.seat("dana"), browser.seat("dana")
         dana.goto(web.url + run)
         other.goto(web.url + run)
-        _live(dana)
+        settled(dana)
+        settled(other)
         dana.locator("#state summary", has_text="Roll back").click()
         dana.locator(OPEN).fill("half a sentence")
         other.locator("#state summary", has_text="Pause").click()
@@ -142,13 +144,14 @@ def test_a_reason_being_typed_survives_what_others_do_meanwhile(made: World) -> 
 def test_the_chart_is_drawn_and_stays_where_it_is_when_the_page_is_refreshed(made: World) -> None:
     with Web() as web, chromium(web.url) as browser:
         dana = browser.seat("dana")
-        _live(dana)
+        settled(dana)
         chart = dana.locator(f"#chart-{made.deployments[0].pk}")
         expect(chart.locator("canvas")).to_have_count(1)
         expect(chart).to_contain_text("limit >")
         dana.evaluate(f"document.querySelector('#chart-{made.deployments[0].pk} canvas').marked = true")
         other = browser.seat("dana")
         other.goto(web.url + reverse("deployment", args=[made.deployments[0].pk]))
+        settled(other)
         other.locator("#state summary", has_text="Pause").click()
         other.locator(OPEN).fill("a look at the logs")
         other.locator(SEND).click()
@@ -190,10 +193,11 @@ def test_the_keyboard_reaches_the_content_and_the_buttons(made: World) -> None:
     with Web() as web, chromium(web.url) as browser:
         dana = browser.seat("dana")
         dana.goto(web.url + reverse("deployment", args=[made.deployments[0].pk]))
+        settled(dana)
         dana.keyboard.press("Tab")
         expect(dana.locator(":focus")).to_have_text("Skip to the content")
         dana.keyboard.press("Enter")
-        assert urlsplit(dana.url).fragment == "main"
+        dana.wait_for_url(lambda url: urlsplit(url).fragment == "main")
         dana.locator("#state summary", has_text="Roll back").focus()
         dana.keyboard.press("Enter")
         expect(dana.locator(":focus")).to_have_attribute("name", "because")
@@ -202,8 +206,7 @@ def test_the_keyboard_reaches_the_content_and_the_buttons(made: World) -> None:
 def test_on_a_phone_what_needs_somebody_stands_first(made: World) -> None:
     with Web() as web, chromium(web.url) as browser:
         sam = browser.seat("sam", phone=True)
-        _live(sam)
-        sam.wait_for_load_state("networkidle")
+        settled(sam)
         needs, running = sam.locator("#needs").bounding_box(), sam.locator("#running").bounding_box()
         assert needs is not None
         assert running is not None
@@ -227,14 +230,11 @@ def _photograph(page: Page, name: str, phone: bool) -> None:
         page.screenshot(path=Path(SHOTS) / f"{name}-{'phone' if phone else scheme}.png", full_page=True)
 
 
-def _live(page: Page) -> None:
-    expect(page.locator("html")).to_have_attribute("data-live-state", "live")
-
-
 def _ground(page: Page) -> str:
     return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
 
 
 def _take_the_first_incident(page: Page) -> None:
+    settled(page)
     page.locator("#open-incidents").get_by_role("button", name="Acknowledge").first.click()
     expect(page.get_by_role("status").first).to_contain_text("is acknowledged")

@@ -88,6 +88,19 @@ def answered(window: Page, relay: Relay, reports: int) -> None:
         window.wait_for_timeout(20)
 
 
+def soon_left(page: Page) -> Page:
+    """It is left before its ten seconds are over, however slowly this machine goes on: it tells nothing in between."""
+    page.add_init_script(
+        "{ const real = setTimeout; window.setTimeout = (f, after) => after === 10000 ? 0 : real(f, after); }"
+    )
+    return page
+
+
+def took(page: Page, button: str) -> float:
+    """Seconds that the user of this button waited, as the browser itself says."""
+    return float(page.get_by_role("button", name=button).get_attribute("data-took") or 0) / 1000
+
+
 def leave(page: Page) -> None:
     """Another page of the same window: the one before is hidden, and goes."""
     page.goto("about:blank")
@@ -97,13 +110,13 @@ def test_vitals_of_a_page_view_arrive_in_one_request_when_it_is_left(
     site: Site, web: Web, relay: Relay, browser: Chromium
 ) -> None:
     site.tag = 'data-service="shop" data-release="1.4.0" data-flag="new-cart" data-variant="on"'
-    page = browser.window()
+    page = soon_left(browser.window())
     page.context.add_cookies([{"name": "sessionid", "value": "secret", "url": relay.url}])
     page.goto(f"{site.url}/orders/1234?coupon=x#top")
     page.wait_for_selector("[data-shifted]")
     page.get_by_role("button", name="Slow").click()
-    page.wait_for_function("document.title === 'done'")
-    page.wait_for_timeout(100)
+    page.wait_for_selector("#slow[data-told]")
+    waited = took(page, "Slow")
     navigation = page.evaluate("performance.getEntriesByType('navigation')[0].toJSON()")
     paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     leave(page)
@@ -128,27 +141,29 @@ def test_vitals_of_a_page_view_arrive_in_one_request_when_it_is_left(
     assert found["render_duration_seconds"] == pytest.approx(rendered / 1000, abs=0.001)
     assert found["web_vitals_fcp_seconds"] == pytest.approx(paint / 1000, abs=0.001)
     assert found["web_vitals_lcp_seconds"] >= found["web_vitals_fcp_seconds"]
-    assert 0.12 <= found["web_vitals_inp_seconds"] < 1
+    assert 0.12 <= found["web_vitals_inp_seconds"] == pytest.approx(waited, abs=0.001)
     # The late box of 300 px pushes the text of a window of 900: a part of the page moves by a third of it.
     assert 0.01 < found["web_vitals_cls"] < 0.34
     assert not asked(Rejection.objects.exists)
 
 
 def test_routes_of_one_page_are_views_of_their_own(site: Site, browser: Chromium) -> None:
-    page = browser.window(phone=True)
+    page = soon_left(browser.window(phone=True))
     page.goto(f"{site.url}/orders/1234")
     page.wait_for_selector("[data-shifted]")
     page.get_by_role("button", name="Route").tap()
     page.wait_for_timeout(1500)
     page.get_by_role("button", name="Slow").tap()
-    page.wait_for_function("document.title === 'done'")
-    page.wait_for_timeout(200)
+    page.wait_for_selector("#slow[data-told]")
+    # Too short an interaction to be told of took 8 ms at the most.
+    short, long = max(took(page, "Route"), 0.008), took(page, "Slow")
     leave(page)
     arrives(page, "web_vitals_inp_seconds", page="/orders/:id/items")
     first, second = kept(page="/orders/:id"), kept(page="/orders/:id/items")
     assert set(second) == {"web_vitals_cls", "web_vitals_inp_seconds"}
     assert second["web_vitals_cls"] == 0 < first["web_vitals_cls"]
-    assert second["web_vitals_inp_seconds"] >= 0.12 > first["web_vitals_inp_seconds"]
+    assert 0.12 <= second["web_vitals_inp_seconds"] == pytest.approx(long, abs=0.001)
+    assert first["web_vitals_inp_seconds"] <= short + 0.001
     assert "web_vitals_lcp_seconds" in first
 
 
@@ -202,8 +217,9 @@ def test_what_the_portal_is_too_busy_for_comes_again_and_counts_once(site: Site)
 
 def _knock(address: str, free: threading.Event) -> None:
     """One after the other: each takes the portal's place until its patience with the lock is over."""
-    while not free.is_set():
-        httpx.get(address, timeout=60, trust_env=False)
+    with httpx.Client(timeout=60, trust_env=False) as client:  # kept: the place is free for as short as can be
+        while not free.is_set():
+            client.get(address)
 
 
 def _hold(table: str, free: threading.Event) -> None:
@@ -215,11 +231,11 @@ def _hold(table: str, free: threading.Event) -> None:
 
 def test_what_breaks_in_a_page_arrives_as_errors(site: Site, relay: Relay, browser: Chromium) -> None:
     site.tag = 'data-release="1.4.0"'
-    page = browser.browser.new_context().new_page()  # where the browser may complain
+    page = soon_left(browser.browser.new_context().new_page())  # where the browser may complain
     page.goto(f"{site.url}/cart/1234")
     for name in ("Throw", "Reject", "Image"):
         page.get_by_role("button", name=name).click()
-    page.wait_for_timeout(500)
+    page.wait_for_selector("[data-missing]")
     leave(page)
     arrives(page, "reported_errors", release="1.4.0")
     answered(page, relay, 1)
@@ -239,7 +255,7 @@ def test_what_breaks_in_a_page_arrives_as_errors(site: Site, relay: Relay, brows
 def test_a_page_of_another_origin_is_refused(site: Site, browser: Chromium) -> None:
     with Site() as thief:
         thief.portal, thief.key = site.portal, site.key
-        page = browser.browser.new_context().new_page()  # where the browser may complain
+        page = soon_left(browser.browser.new_context().new_page())  # where the browser may complain
         page.goto(thief.url)
         page.wait_for_timeout(300)
         leave(page)
@@ -255,7 +271,7 @@ def test_browsers_that_ask_first_may_send_json(site: Site, relay: Relay, browser
     send = """([to, body]) => fetch(to, { method: "POST", body, credentials: "include",
         headers: { "Content-Type": "application/json" } }).then((answer) => answer.status)"""
     beacon = "([to, body]) => navigator.sendBeacon(to, new Blob([body], { type: 'application/json' }))"
-    page = browser.window()
+    page = soon_left(browser.window())
     page.goto(site.url)
     to = f"{relay.url}/ingest/browser?key={site.key}"
     assert page.evaluate(send, [to, body % ("a", "fetch")]) == 204
@@ -290,7 +306,7 @@ def test_a_page_names_itself(site: Site, browser: Chromium) -> None:
     site.tag = 'data-page="Checkout"'
     page = browser.window()
     page.goto(f"{site.url}/whatever/1")
-    page.wait_for_timeout(300)
+    page.wait_for_selector("[data-shifted]")
     leave(page)
     arrives(page, "web_vitals_cls", page="Checkout")
     assert set(kept()) == set(kept(page="Checkout"))

@@ -15,7 +15,7 @@ class Portal:
     def __init__(self, url: str, key: str, environment: str) -> None:
         self.environment = environment
         self.http = httpx.Client(
-            base_url=f"{url}/api/v1", headers={"Authorization": f"Bearer {key}"}, timeout=30, trust_env=False
+            base_url=f"{url}/api/v1", headers={"Authorization": f"Bearer {key}"}, timeout=60, trust_env=False
         )
 
     def enter(self, key: str, variants: dict[str, Any], config: dict[str, Any]) -> None:

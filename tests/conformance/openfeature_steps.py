@@ -102,7 +102,8 @@ def equal(found: object, wanted: object) -> None:
 @steps("a (stable|not ready|error|fatal|stale) provider")
 def _(world: World, status: str) -> None:
     assert status == "stable", f"the OFREP provider is never {status}"
-    provider = OFREPProvider(world.url, headers_factory=lambda: {"Authorization": f"Bearer {world.key}"})
+    # Long beyond what it takes: a slow answer is not what is asked about here.
+    provider = OFREPProvider(world.url, headers_factory=lambda: {"Authorization": f"Bearer {world.key}"}, timeout=60)
     api.set_provider(provider)
 
 

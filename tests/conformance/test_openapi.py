@@ -18,8 +18,10 @@ import pytest
 import schemathesis
 from schemathesis.core.result import Ok
 
-from tests.journeys.running import ROOT, Journey, made, until
+from tests.journeys.running import ROOT, Journey, made
+from tests.journeys.running import until as until_within
 from tests.monitoring import receiver
+from tests.running import LONG
 
 SUITES = Path(os.environ.get("PORTAL_SUITES", ROOT.parent / "shared" / "suites"))
 # PORTAL_TEST_ATTACK makes it longer: an hour's attack finds what every run need not look for.
@@ -41,6 +43,11 @@ for n in (1, 2):
     Recommendation.objects.create(key=f"noisy_threshold:{n}", rule="noisy_threshold", title="t", advice="a",
         evidence={"threshold": n}, unit="false alerts", expected=3.0)
 """
+
+
+def until(true: Any) -> None:
+    """What a worker does on a busy machine: that it comes is asserted, not when."""
+    until_within(true, within=LONG)
 
 
 @pytest.fixture(scope="module")
@@ -284,12 +291,12 @@ def _advice(walk: Walk) -> None:
     walk("POST", "scaling-policies/", {**policy, "target": 0.1, "instances": 2, "up_cool_down": 0, "window": 3600})
     walk("GET", "scaling-policies/")
     walk("GET", "scaling-policies/{key}/", key="shop")
-    until(lambda: walk("GET", "scaling-decisions/", status="advised")["count"], within=30)
+    until(lambda: walk("GET", "scaling-decisions/", status="advised")["count"])
     decided = walk("GET", "scaling-decisions/", status="advised")["results"][0]["id"]
     walk("GET", "scaling-decisions/{id}/", id=decided)
     walk("POST", "scaling-decisions/{id}/decline/", {"because": "tried"}, id=decided)
     walk("PATCH", "scaling-policies/{key}/", {"maximum": 20, "interval": 10}, key="shop")
-    until(lambda: walk("GET", "scaling-decisions/", status="advised")["count"], within=30)
+    until(lambda: walk("GET", "scaling-decisions/", status="advised")["count"])
     walk("POST", "scaling-decisions/{id}/accept/", {}, id=walk("GET", "scaling-decisions/")["results"][0]["id"])
     walk("DELETE", "scaling-policies/{key}/", key="shop")
     cost = walk("POST", "unit-costs/", {"service": "shop", "environment": "staging", "instance_price": 40})
@@ -400,6 +407,9 @@ def _escalation(walk: Walk) -> None:
 
 
 def _incidents(walk: Walk, refuser: str) -> None:
+    def dead() -> list[int]:
+        return [one["id"] for one in walk("GET", "outbox/")["results"] if one["state"] == "dead"]
+
     channel = {"name": "hook", "kind": "webhook", "config": {"url": refuser}, "secret": "s"}
     hook = walk("POST", "channels/", channel)
     walk("GET", "channels/")
@@ -420,7 +430,7 @@ def _incidents(walk: Walk, refuser: str) -> None:
     walk("DELETE", "incident-definitions/{key}/", key="gone")
     labels = {"service": "shop", "environment": "staging"}
     walk("POST", "samples/", {"samples": [{"metric": "depth", "value": 30, "time": time.time(), "labels": labels}]})
-    until(lambda: walk("GET", "alerts/")["count"] and walk("GET", "outbox/")["count"], within=20)
+    until(lambda: walk("GET", "alerts/")["count"] and walk("GET", "outbox/")["count"])
     alert = walk("GET", "alerts/")["results"][0]["id"]
     crossed = walk("GET", "incidents/")["results"][0]["id"]
     run = walk("GET", "incidents/{id}/", id=crossed)["responses"][0]["id"]
@@ -430,8 +440,8 @@ def _incidents(walk: Walk, refuser: str) -> None:
     walk("POST", "alerts/{id}/mark_false/", {"because": "tried"}, id=alert)
     walk("POST", "alerts/{id}/unmark_false/", {}, id=alert)
     # The receiver will never take it, so it is dead at once, and a person may send it again.
-    until(lambda: walk("GET", "outbox/")["results"][0]["state"] == "dead", within=20)
-    message = walk("GET", "outbox/")["results"][0]["id"]
+    until(dead)
+    message = dead()[0]
     walk("GET", "outbox/{id}/", id=message)
     walk("POST", "outbox/{id}/resend/", {}, id=message)
     by_hand = {"title": "it burns", "severity": "SEV2", "service": "shop", "environment": "staging"}
@@ -504,7 +514,7 @@ def _deployments(portal: Journey, walk: Walk) -> None:
         vote = {"rule": "four_eyes", "value": "go", "expected_plan_hash": plan["hash"]}
         walk("POST", "deployments/{id}/votes/", vote, id=guarded["id"], by=ines)
         _change_requests(walk, ines)
-    until(lambda: walk("GET", "deployments/{id}/", id=guarded["id"])["status"] == "progressing", within=20)
+    until(lambda: walk("GET", "deployments/{id}/", id=guarded["id"])["status"] == "progressing")
 
 
 def _change_requests(walk: Walk, ines: httpx.Client) -> None:
@@ -547,7 +557,7 @@ def _advance(portal: Journey, walk: Walk, run: int) -> None:
 
 
 def _signed_in(address: str, username: str, password: str) -> httpx.Client:
-    client = httpx.Client(base_url=address, timeout=20, trust_env=False, follow_redirects=True)
+    client = httpx.Client(base_url=address, timeout=60, trust_env=False, follow_redirects=True)
     client.get("/login/")
     form = {"username": username, "password": password, "csrfmiddlewaretoken": client.cookies["csrftoken"]}
     assert client.post("/login/", data=form, headers={"Referer": address}).status_code == 200
@@ -603,7 +613,7 @@ def test_ofrep_answers_as_its_own_document_says(portal: Journey, admin: httpx.Cl
     # answer can pass it: what a success holds is said here, everything else by the attack.
     with portal.client(key) as client:
         single, bulk = "/ofrep/v1/evaluate/flags/sun", "/ofrep/v1/evaluate/flags"
-        until(lambda: client.post(single, json=context).status_code == 200, within=5)
+        until(lambda: client.post(single, json=context).status_code == 200)
         found = made(client.post(single, json=context), 200)
         assert (found["key"], found["value"], found["variant"], found["reason"]) == ("sun", True, "on", "STATIC")
         answer = client.post(bulk, json=context)

@@ -21,7 +21,7 @@ from tests.web import Web
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ANN = EvaluationContext("ann", {"country": "DE", "age": 30, "beta": True, "groups": ["staff"], "score": 1.5})
-SOON = 20.0  # seconds
+SOON = 60.0  # seconds; what is asserted is that it comes, not when
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def web(django_db_setup: None) -> Iterator[Web]:
 
 
 def client(web: Web, key: str) -> OpenFeatureClient:
-    provider = OFREPProvider(web.url, headers_factory=lambda: {"Authorization": f"Bearer {key}"})
+    provider = OFREPProvider(web.url, headers_factory=lambda: {"Authorization": f"Bearer {key}"}, timeout=SOON)
     domain = f"{web.port}-{key}"
     api.set_provider(provider, domain)
     return api.get_client(domain)
@@ -178,11 +178,19 @@ def test_a_limited_client_pauses_as_long_as_it_is_told(place: Environment) -> No
     key = make.key("evaluate", environments=[place])
     with Web(PORTAL_KEY_RATE="2") as web:
         ask = client(web, key)
-        answers = [ask.get_boolean_details("flag", False, ANN) for _ in range(6)]
-        assert answers[0].value is True
-        limited = [one.error_message or "" for one in answers if one.error_code == ErrorCode.GENERAL]
-        assert any(words.startswith("Rate limited, retry after: ") for words in limited)
-        assert any("paused due to TooManyRequests" in words for words in limited)
+        assert ask.get_boolean_details("flag", False, ANN).value is True
+        limited = ""
+        deadline = time.monotonic() + SOON
+        # A busy machine may answer no faster than the limit, or let the pause pass before the next question.
+        while "paused due to TooManyRequests" not in limited:
+            assert time.monotonic() < deadline, limited
+            found = ask.get_boolean_details("flag", False, ANN)
+            if found.error_code is None:
+                assert found.value is True
+                continue
+            assert found.error_code == ErrorCode.GENERAL
+            before, limited = limited, found.error_message or ""
+            assert limited.startswith("Rate limited, retry after: ") or before.startswith("Rate limited")
         deadline = time.monotonic() + SOON
         while ask.get_boolean_details("flag", False, ANN).value is not True:
             assert time.monotonic() < deadline

@@ -17,7 +17,7 @@ import psycopg
 
 from portal.supervise import ports
 from tests import migrated
-from tests.running import ROOT, Running, wait_for
+from tests.running import LONG, ROOT, Running, wait_for
 
 # Sessions of this database, ours aside, that are in the middle of something.
 TRANSACTIONS = (
@@ -68,21 +68,22 @@ class Journey(Running):
         parent = self.child("worker")
         worker = [parent, *parent.children(recursive=True)]
         with psycopg.connect(self.runtime["database_url"], autocommit=True) as database:
-            for _ in range(200):
+            deadline = time.monotonic() + LONG
+            while True:
                 for process in worker:
                     process.suspend()
                 if database.execute(TRANSACTIONS).fetchone() == (0,):
                     break
                 for process in worker:
                     process.resume()
+                assert time.monotonic() < deadline, "somebody is in a transaction all the time"
                 time.sleep(0.01)
-            else:
-                raise AssertionError("somebody is in a transaction all the time")
         try:
             yield
         finally:
             for process in worker:
-                process.resume()
+                with suppress(psutil.NoSuchProcess):  # it was killed meanwhile
+                    process.resume()
 
     def web_beside(self, port: int = 0) -> str:
         """Start one more web process on the same servers, at this port or a free one; its address."""
@@ -131,7 +132,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def until(true: Any, *, within: float = 20.0) -> None:
+def until(true: Any, *, within: float = LONG) -> None:
     """Wait for it, looking often, or say that it did not come."""
     deadline = time.monotonic() + within
     while not true():

@@ -72,7 +72,10 @@ class Theirs:
 
 
 @contextmanager
-def theirs(binaries: tuple[str, str], folder: Path, portal: str, key: str, *, through: bool) -> Iterator[Theirs]:
+def theirs(
+    binaries: tuple[str, str], folder: Path, portal: str, key: str, *, through: bool, again: str = "1s"
+) -> Iterator[Theirs]:
+    """`again`: how often it says the same; what it has not said for four times as long is over."""
     port, alertmanager = free_port(), free_port()
     made = Theirs(folder, port)
     made.rule(folder.name, "vector(1)")
@@ -94,7 +97,7 @@ def theirs(binaries: tuple[str, str], folder: Path, portal: str, key: str, *, th
             running(
                 folder, port, binaries[0], f"--config.file={folder / 'prometheus.yml'}",
                 f"--storage.tsdb.path={folder / 'tsdb'}", f"--web.listen-address=127.0.0.1:{port}",
-                "--web.enable-lifecycle", "--rules.alert.resend-delay=1s",
+                "--web.enable-lifecycle", f"--rules.alert.resend-delay={again}",
             )
         )  # fmt: skip
         yield made
@@ -114,12 +117,13 @@ def test_a_rule_of_theirs_opens_our_incident_and_its_end_resolves_it(
         name = "ByAlertmanager" if through else "ByPrometheus"
         folder = tmp_path / name
         folder.mkdir()
-        with theirs(binaries, folder, portal, sends, through=through) as them:
+        # A machine that stands still for some seconds must not end the alert.
+        with theirs(binaries, folder, portal, sends, through=through, again="15s") as them:
             title = f"{name}: critical"
-            until(lambda title=title: (title, "triggered") in incidents(), within=30)
+            until(lambda title=title: (title, "triggered") in incidents())
             them.rule(name, "vector(1) > 2")
             them.reload()
-            until(lambda title=title: (title, "resolved") in incidents(), within=30)
+            until(lambda title=title: (title, "resolved") in incidents())
     titles = [title for title, _ in incidents()]
     assert titles.count("ByAlertmanager: critical") == titles.count("ByPrometheus: critical") == 1
     alerts = reads.get("/api/v1/alerts/").json()["results"]
@@ -142,11 +146,11 @@ def test_a_prometheus_that_dies_is_missed_and_one_that_comes_back_is_heard(
         return [one["status"] for one in found if one["title"].startswith("Watchdog (watchdog-")]
 
     with theirs(binaries, folder, portal, sends, through=False):
-        until(lambda: state() == "alive", within=30)
-        key = sees.get("/api/v1/watchdogs/").json()["results"][0]["key"]
-        # It would be missed after five minutes.
-        sees.patch(f"/api/v1/watchdogs/{key}/", json={"every": 5, "grace": 1}).raise_for_status()
+        until(lambda: state() == "alive")
         assert status() == []
-    until(lambda: (state(), status()) == ("silent", ["triggered"]), within=60)
+    # It would be missed after five minutes. Only now: a busy machine may keep a living one silent for some seconds.
+    key = sees.get("/api/v1/watchdogs/").json()["results"][0]["key"]
+    sees.patch(f"/api/v1/watchdogs/{key}/", json={"every": 5, "grace": 1}).raise_for_status()
+    until(lambda: (state(), status()) == ("silent", ["triggered"]))
     with theirs(binaries, folder, portal, sends, through=False):
-        until(lambda: (state(), status()) == ("alive", ["resolved"]), within=30)
+        until(lambda: (state(), status()) == ("alive", ["resolved"]))

@@ -22,6 +22,7 @@ from tests.running import Running, wait_for
 OUTAGE = float(os.environ.get("PORTAL_TEST_OUTAGE", "4"))  # seconds
 BEFORE, AFTER = 6.0, 4.0  # seconds of writing around it
 
+# One shard sends in the order of time: when a sample has arrived, so have those before it.
 CONFIGURATION = """
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}
 scrape_configs:
@@ -30,7 +31,7 @@ scrape_configs:
 remote_write:
   - url: {url}/ingest/prometheus/api/v1/write
     authorization: {{credentials: {key}}}
-    queue_config: {{batch_send_deadline: 500ms, min_backoff: 100ms, max_backoff: 1s}}
+    queue_config: {{max_shards: 1, batch_send_deadline: 500ms, min_backoff: 100ms, max_backoff: 1s}}
     metadata_config: {{send_interval: 2s}}
 """
 
@@ -120,6 +121,13 @@ def what_we_have(store: "psycopg.Connection[Any]") -> Samples:
     return found
 
 
+def kind_of(store: "psycopg.Connection[Any]") -> str:
+    row = store.execute(
+        "SELECT type FROM monitoring_metric WHERE name = 'prometheus_http_request_duration_seconds_bucket'"
+    ).fetchone()
+    return row[0] if row else ""
+
+
 @pytest.mark.timeout(400)
 def test_nothing_is_missing_after_an_outage_in_mid_stream(binary: str, tmp_path: Path) -> None:
     data, port = migrated.into(tmp_path / "data"), str(free_port())
@@ -149,11 +157,10 @@ def test_nothing_is_missing_after_an_outage_in_mid_stream(binary: str, tmp_path:
             failed = sender.number("prometheus_remote_storage_samples_failed_total")
             retried = sender.number("prometheus_remote_storage_samples_retried_total")
             described = sender.number("prometheus_remote_storage_metadata_total")
-        with psycopg.connect(portal.runtime["database_url"]) as store:
-            ours = what_we_have(store)
-            kind = store.execute(
-                "SELECT type FROM monitoring_metric WHERE name = 'prometheus_http_request_duration_seconds_bucket'"
-            ).fetchone()
+            with psycopg.connect(portal.runtime["database_url"], autocommit=True) as store:
+                ours = what_we_have(store)
+                # Told every two seconds, beside the samples.
+                wait_for(lambda: kind_of(store) == "counter", "Prometheus has said in its metadata what it counts")
     finally:
         portal.end()
 
@@ -172,4 +179,3 @@ def test_nothing_is_missing_after_an_outage_in_mid_stream(binary: str, tmp_path:
     assert retried > 0, "the outage hit Prometheus in mid-stream"
     assert total > 10 * len(theirs) > 1000
     assert not missing, sorted(missing)[:10]
-    assert kind == ("counter",), "Prometheus said so in its metadata"

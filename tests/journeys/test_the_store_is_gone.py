@@ -15,14 +15,15 @@ from tests.journeys.running import Journey, made, until
 
 @pytest.fixture(scope="module")
 def portal() -> Iterator[Journey]:
-    with Journey(PORTAL_REQUEST_TIMEOUT="2") as running:
+    # Long enough for a busy machine, short enough to be waited for some times.
+    with Journey(PORTAL_REQUEST_TIMEOUT="5") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def evaluating(portal: Journey) -> Iterator[httpx.Client]:
-    # Its first answers may take longer than the two seconds that a request has here.
-    until(portal.is_well, within=60)
+    # Its first answers may take longer than the five seconds that a request has here.
+    until(portal.is_well)
     with portal.client(portal.key("admin")) as admin:
         made(admin.post("/api/v1/environments/", json={"key": "production", "approval_policy": "not_required"}))
         flag = {"key": "lamp", "type": "boolean", "value_type": "bool", "purpose": "ops", "owner": "dana"}
@@ -30,7 +31,7 @@ def evaluating(portal: Journey) -> Iterator[httpx.Client]:
         config = {"enabled": True, "off_variant": "off", "rules": [], "fallthrough": {"variant": "on"}}
         made(admin.put("/api/v1/flags/lamp/environments/production/", json=config), 200)
     with portal.client(portal.key("evaluate", environment="production")) as client:
-        until(lambda: _lamp(client) == "on", within=5)
+        until(lambda: _lamp(client) == "on")
         yield client
 
 
@@ -59,15 +60,18 @@ def _says_503(answer: httpx.Response) -> None:
 def test_postgresql_hangs(portal: Journey, evaluating: httpx.Client, ingesting: httpx.Client) -> None:
     reading = portal.key("read")
     with portal.client(reading) as client:
-        until(lambda: client.get("/metrics").status_code == 200, within=5)
-    backends = [portal.child("postgres"), *portal.child("postgres").children(recursive=True)]
-    for process in backends:
+        until(lambda: client.get("/metrics").status_code == 200)
+    postmaster = portal.child("postgres")
+    # First: it starts no further backend, so all that there are stand still.
+    postmaster.suspend()
+    backends = [postmaster, *postmaster.children(recursive=True)]
+    for process in backends[1:]:
         with suppress(psutil.NoSuchProcess):  # a backend may end of itself meanwhile
             process.suspend()
     try:
         _says_503(_sample(ingesting, 2.0))
         assert _lamp(evaluating) == "on"
-        ready = httpx.get(f"{portal.address}/health/ready", timeout=5, trust_env=False)
+        ready = httpx.get(f"{portal.address}/health/ready", timeout=20, trust_env=False)
         assert ready.status_code == 503
         assert [one["ok"] for one in ready.json()["checks"]] == [False, True]
         with portal.client(reading) as client:
@@ -76,7 +80,7 @@ def test_postgresql_hangs(portal: Journey, evaluating: httpx.Client, ingesting: 
         assert 'flightdeck_up{dependency="store"} 0.0' in own.text
         assert 'flightdeck_up{dependency="broker"} 1.0' in own.text
         assert "flightdeck_snapshot_version{" in own.text
-        assert httpx.get(f"{portal.address}/health/evaluate", timeout=5, trust_env=False).status_code == 200
+        assert httpx.get(f"{portal.address}/health/evaluate", timeout=20, trust_env=False).status_code == 200
         # Whoever goes on asking is told no as well, at once or after the same time, and nothing piles up for ever.
         for _ in range(3):
             _says_503(_sample(ingesting, 3.0))
@@ -85,8 +89,8 @@ def test_postgresql_hangs(portal: Journey, evaluating: httpx.Client, ingesting: 
         for process in backends:
             with suppress(psutil.NoSuchProcess):
                 process.resume()
-    until(lambda: _sample(ingesting, 4.0).status_code == 200, within=30)
-    until(portal.is_well, within=30)
+    until(lambda: _sample(ingesting, 4.0).status_code == 200)
+    until(portal.is_well)
 
 
 def test_postgresql_is_killed(portal: Journey, evaluating: httpx.Client, ingesting: httpx.Client) -> None:
@@ -95,15 +99,16 @@ def test_postgresql_is_killed(portal: Journey, evaluating: httpx.Client, ingesti
     answers = {_sample(ingesting, 5.0).status_code for _ in range(3)}
     assert answers <= {200, 503}
     assert _lamp(evaluating) == "on"
-    until(lambda: _sample(ingesting, 6.0).status_code == 200, within=60)
-    assert portal.child("postgres").pid != before
-    until(portal.is_well, within=60)
+    # A backend of the killed one may answer for a moment yet.
+    until(lambda: portal.children["postgres"] != before)
+    until(lambda: _sample(ingesting, 6.0).status_code == 200)
+    until(portal.is_well)
 
 
 def test_a_change_after_the_recovery_reaches_evaluation(portal: Journey, evaluating: httpx.Client) -> None:
     with portal.client(portal.key("admin")) as admin:
         made(admin.post("/api/v1/flags/lamp/environments/production/kill/", json={"because": "tried"}), 200)
-    until(lambda: _lamp(evaluating) == "off", within=5)
+    until(lambda: _lamp(evaluating) == "off")
 
 
 def test_valkey_is_killed(portal: Journey, evaluating: httpx.Client, ingesting: httpx.Client) -> None:
@@ -111,5 +116,6 @@ def test_valkey_is_killed(portal: Journey, evaluating: httpx.Client, ingesting: 
     os.kill(before, signal.SIGKILL)
     assert _lamp(evaluating) == "off"
     assert _sample(ingesting, 7.0).status_code == 200
-    until(portal.is_well, within=60)
-    assert portal.child("valkey").pid != before
+    # A new one is noted just after it has been started.
+    until(lambda: portal.children["valkey"] != before)
+    until(portal.is_well)

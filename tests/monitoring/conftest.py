@@ -8,6 +8,13 @@ from pytest_django.fixtures import Settings
 from tests.monitoring import receiver as receivers
 
 
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the outbox and its receivers are given in seconds is little on a machine that may do nothing for as long."""
+    monkeypatch.setattr("monitoring.actions.outbox.CYCLE", 60.0)
+    monkeypatch.setattr("monitoring.channels.http.TIMEOUT", 15.0)
+
+
 @pytest.fixture
 def receiver(settings: Settings) -> Iterator[receivers.Receiver]:
     """A webhook receiver on the loopback, which outgoing requests may reach."""

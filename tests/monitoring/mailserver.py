@@ -49,7 +49,8 @@ class _Controller(Controller):
 def running() -> Iterator[Mailbox]:
     box = Mailbox()
     # Port 0 would do, but the controller looks for itself under the port that it was given.
-    controller = _Controller(box, hostname="127.0.0.1", port=_free_port())
+    # Its own five seconds are few for a thread to start in on a busy machine.
+    controller = _Controller(box, hostname="127.0.0.1", port=_free_port(), ready_timeout=60)
     controller.start()
     box.port = controller.port
     try:

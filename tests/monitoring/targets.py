@@ -124,8 +124,10 @@ def drip(conn: socket.socket, byte: bytes) -> None:
 
 
 def hanging(conn: socket.socket, _: bytes) -> None:
+    conn.settimeout(None)
     with suppress(OSError):
-        conn.recv(1)  # until the other side has had enough
+        while conn.recv(65536):
+            pass  # until the other side has had enough
 
 
 def resetting(conn: socket.socket, _: bytes) -> None:

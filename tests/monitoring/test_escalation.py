@@ -274,13 +274,13 @@ class TestRaces:
                 with transaction.atomic():
                     incidents.acknowledge(Incident.objects.get(), by=BY)
                     acknowledged.set()
-                    looked.wait(10)
+                    looked.wait(60)
             finally:
                 connection.close()
 
         person = threading.Thread(target=answer)
         person.start()
-        assert acknowledged.wait(10)
+        assert acknowledged.wait(60)
         assert escalations.run_due() == 0
         looked.set()
         person.join()
@@ -296,7 +296,7 @@ class TestRaces:
 
             def run(act: Any, start: threading.Barrier = start) -> None:
                 try:
-                    start.wait(10)
+                    start.wait(60)
                     act()
                 finally:
                     connection.close()
@@ -307,7 +307,7 @@ class TestRaces:
             threads = [threading.Thread(target=run, args=[act]) for act in (acknowledge, escalations.run_due)]
             for thread in threads:
                 thread.start()
-            start.wait(10)
+            start.wait(60)
             for thread in threads:
                 thread.join()
             assert escalations.run_due() == 0
@@ -325,7 +325,7 @@ class TestRaces:
 
         def sweep() -> None:
             try:
-                start.wait(10)
+                start.wait(60)
                 done.append(escalations.run_due())
             finally:
                 connection.close()

@@ -194,6 +194,6 @@ def test_which_release_is_newer(release: str, others: list[str], newer: bool) ->
      "    at " + "(" * 60_000, "#1 " + "a" * 60_000, "'" * 30_000, "a1" * 30_000, "1." * 30_000],
 )  # fmt: skip
 def test_no_text_takes_long(text: str) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()  # its own: others may have the processor meanwhile
     grouping.group("E", text, stack=text)
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5

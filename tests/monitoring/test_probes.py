@@ -22,10 +22,10 @@ def _loopback(settings: Settings) -> None:
     settings.PORTAL_OUTGOING_ALLOW = ["127.0.0.0/8"]
 
 
-def probe(name: str, **config: Any) -> Pulled:
+def probe(name: str, *, within: float = 30.0, **config: Any) -> Pulled:
     kind = sources.find(name)
     assert kind is not None
-    return kind.pull(Asked(kind.clean(config), time.time(), 1.0, "secret"))
+    return kind.pull(Asked(kind.clean(config), time.time(), within, "secret"))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,10 @@ def test_a_page_is_there_as_expected(status: str, config: dict[str, Any], words:
 
 def test_an_authentication_service_is_asked_for_a_token() -> None:
     with targets.running(answering('{"access_token": "x"}', "application/json")) as target:
-        form = {"content_type": "application/x-www-form-urlencoded", "body": "grant_type=client_credentials"}
+        form: dict[str, Any] = {
+            "content_type": "application/x-www-form-urlencoded",
+            "body": "grant_type=client_credentials",
+        }
         pulled = probe(
             "http", url=target.url, method="POST", auth="basic", user="id", expect_text="access_token", **form
         )
@@ -105,14 +108,15 @@ def test_a_port_speaks_as_expected(protocol: str, says: bytes, words: str) -> No
 @pytest.mark.parametrize("protocol", ["postgres", "mysql", "redis", "tls"])
 def test_a_port_that_hangs(protocol: str) -> None:
     with targets.running(targets.hanging, reads=False) as target:
-        target.act = lambda conn, _: time.sleep(3)
-        assert "no answer within 1 s" in probe("tcp", host="127.0.0.1", port=target.port, protocol=protocol).error
+        asked = probe("tcp", host="127.0.0.1", port=target.port, protocol=protocol, within=1.0)
+        assert "no answer within 1 s" in asked.error
 
 
 def test_a_port_that_is_shut() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    assert "Connection refused" in probe("tcp", host="127.0.0.1", port=port).error
+    # Bound and not listening: nobody else gets the port meanwhile.
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        assert "Connection refused" in probe("tcp", host="127.0.0.1", port=taken.getsockname()[1]).error
 
 
 @pytest.mark.django_db

@@ -41,12 +41,14 @@ def loopback(settings: Settings) -> Iterator[None]:
 
 def scrape(url: str, **fields: Any) -> MetricSource:
     config = {"url": url, **fields.pop("config", {})}
-    return sources.create({"name": "target", "kind": "scrape", "config": config, "timeout": 1, **fields}, by=BY)
+    # Who answers does so at once: the time that it is given says only how busy the machine may be.
+    whole = {"name": "target", "kind": "scrape", "config": config, "interval": 60, "timeout": 30, **fields}
+    return sources.create(whole, by=BY)
 
 
 def pulled(source: MetricSource) -> MetricSource:
     """The source after it was asked, however long that took."""
-    until = time.monotonic() + 15
+    until = time.monotonic() + 120
     while source.last_pull_at is None and time.monotonic() < until:
         pulling.pull()
         source.refresh_from_db()
@@ -99,12 +101,16 @@ def test_a_client_of_prometheus_is_scraped() -> None:
 @pytest.mark.parametrize("ahead", [300, -300])
 def test_11_how_wrong_a_sources_clock_is_stands_with_it_and_what_is_too_early_is_counted(ahead: int) -> None:
     """Invariant 11: the database's clock decides, and people see whose clock is wrong."""
-    theirs = jobs.database_now() + timedelta(seconds=ahead)
+    began = jobs.database_now()
+    theirs = began + timedelta(seconds=ahead)
     date = f"Date: {format_datetime(theirs, usegmt=True)}\r\n"
     body = f"a 1 {int(theirs.timestamp() * 1000)}\nb 2\n"
     with targets.running(answering(body, more=date)) as target:
-        source = pulled(scrape(target.url, interval=60))
-    assert source.skew == pytest.approx(ahead, abs=3)
+        source = pulled(scrape(target.url))
+    assert source.skew is not None
+    # What it says is as old as the pull took.
+    took = (jobs.database_now() - began).total_seconds()
+    assert ahead - took - 1 <= source.skew <= ahead + 1
     assert kept("b")
     assert bool(kept("a")) == (ahead < 0)
     assert source.rejected == (1 if ahead > 0 else 0)
@@ -144,7 +150,7 @@ def test_what_the_source_was_given_wins_over_what_the_target_says() -> None:
 )
 def test_what_is_no_answer_fails_in_words_and_leaves_the_mark(act: targets.Act, words: str) -> None:
     with targets.running(act) as target:
-        source = pulled(scrape(target.url))
+        source = pulled(scrape(target.url, timeout=1 if "within 1 s" in words else 30))
     assert source.outcome == Outcome.FAILING
     assert words in source.last_error
     assert kept("up") == {"": 0.0}
@@ -165,11 +171,11 @@ def test_what_is_good_beside_what_is_bad_is_kept_and_the_bad_is_counted() -> Non
 
 def test_one_that_hangs_does_not_delay_the_others() -> None:
     with targets.running(targets.hanging) as hanging, targets.running(answering("a 1\n")) as fine:
-        slow = [scrape(hanging.url, name=f"slow{n}", timeout=15) for n in range(4)]
+        slow = [scrape(hanging.url, name=f"slow{n}", timeout=30) for n in range(4)]
         quick = scrape(fine.url, name="quick")
         began = time.monotonic()
         pulled(quick)
-        assert time.monotonic() - began < 10  # the others take 15 s
+        assert time.monotonic() - began < 25  # the others take 30 s
         # They are in the air still, each once.
         assert [one.name for one in pulling._flights.flying.values()] == [one.name for one in slow]
         assert pulling.pull() == 0
@@ -190,7 +196,7 @@ def test_the_secret_goes_where_it_belongs() -> None:
         ):
             pulled(scrape(target.url, name=header + value, config=config, secret=secret))
             assert target.headers()[header] == value
-    assert target.headers()["x-prometheus-scrape-timeout-seconds"] == "1"
+    assert target.headers()["x-prometheus-scrape-timeout-seconds"] == "30"
     assert "openmetrics-text" in target.headers()["accept"]
     assert "tok" not in str(MetricSource.objects.values_list("secret", flat=True).query)
 
@@ -241,11 +247,11 @@ def test_this_machine_is_measured() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_worker_that_is_killed_while_it_asks_loses_nothing() -> None:
     with targets.running(targets.hanging) as target:
-        source = scrape(target.url, timeout=10)
+        source = scrape(target.url)
         # Its lease is over soon after it began to ask.
         command = (
             "import django; django.setup(); from monitoring.actions import pulling; "
-            "pulling.LEASE = -9.5; pulling.pull()"
+            "pulling.LEASE = -29.5; pulling.pull()"
         )
         env = {**os.environ, "DATABASE_URL": watching.database_url(), "PORTAL_OUTGOING_ALLOW": "127.0.0.0/8"}
         worker = subprocess.Popen([sys.executable, "-c", command], cwd=ROOT, env=env)
@@ -265,7 +271,8 @@ def test_a_worker_that_is_killed_while_it_asks_loses_nothing() -> None:
 
 
 def test_a_target_that_is_away() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    source = pulled(scrape(f"http://127.0.0.1:{port}/metrics"))
+    # Bound and not listening: nobody else gets the port meanwhile.
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        source = pulled(scrape(f"http://127.0.0.1:{taken.getsockname()[1]}/metrics"))
     assert (source.outcome, "Connection refused" in source.last_error) == (Outcome.FAILING, True)

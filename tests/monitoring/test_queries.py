@@ -101,7 +101,9 @@ def test_a_base_from_long_ago_is_none(now: datetime) -> None:
 
 
 @given(values=st.lists(st.integers(0, 1000), min_size=2, max_size=30), cut=st.integers(1, 29))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_growth_over_adjacent_windows_sums_to_the_growth_over_both(now: datetime, values: list[int], cut: int) -> None:
     cut = min(cut, len(values))
     metric = f"growth_{next(NUMBER)}_total"

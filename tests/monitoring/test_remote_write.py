@@ -351,7 +351,9 @@ def test_bombs_and_forgeries_are_answered(body: bytes, status: int) -> None:
     assert len(answer.content) < 1000
 
 
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.binary(max_size=60), st.booleans())
 def test_random_bytes_are_never_our_fault(body: bytes, packed: bool) -> None:
     assert write(block(body) if packed else body).status_code in (204, 400, 413)

@@ -186,7 +186,8 @@ def _everything() -> None:
 
 def _tomorrow(subscription: ReportSubscription) -> Report:
     """The report of today, made when the day is over."""
-    now = jobs.database_now() + timedelta(days=1)
+    # A day later on their clock, which is not always 24 hours.
+    now = jobs.database_now().astimezone(WARSAW) + timedelta(days=1)
     return reports.make(subscription, until=reports.period_before(subscription, now)[1], now=now)
 
 

@@ -29,7 +29,9 @@ from portal.models import Heartbeat
 BY = Automaton("test")
 NUMBER = count(1)
 MINUTE = timedelta(minutes=1)
-slow = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+slow = settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 @pytest.fixture

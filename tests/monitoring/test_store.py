@@ -84,7 +84,7 @@ def test_the_servers_own_view_of_copies_in_progress_shows_ours(other: psycopg.Co
             if not self.looked_at:
                 self.looked_at = True  # whether there is a distribution among them
                 return super().__iter__()
-            deadline = time.monotonic() + 10  # the server says that it is ready a moment before it says for what
+            deadline = time.monotonic() + 60  # the server says that it is ready a moment before it says for what
             while ours not in seen and time.monotonic() < deadline:
                 seen.extend(
                     other.execute(

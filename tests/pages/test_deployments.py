@@ -125,7 +125,9 @@ def test_the_page_shows_gates_guardrails_and_incidents_of_the_run() -> None:
         "error": 0.5,
     }
     gate = {"kind": "soak", "seconds": 900}
-    run = make.reconciled(make.progressing(stages=[5, 100], dwell=10, gates=[gate], guardrails=[guard]))
+    run = make.progressing(stages=[5, 100], dwell=10, gates=[gate], guardrails=[guard])
+    assert run.entered_stage_at is not None
+    deployments.reconcile(run, now=run.entered_stage_at)
     incident = incidents.open_by_hand("slow", by=BY, service=run.service, environment=run.environment)
     type(incident).objects.update(target=f"deployment:{run.pk}")
     shown = seats.captain().get(reverse("deployment", args=[run.pk])).content.decode()

@@ -1,5 +1,7 @@
 """Mission control: what runs, what waits for whom, and what is wrong."""
 
+from types import SimpleNamespace
+
 import pytest
 from celery import current_app
 from django.test import Client
@@ -8,6 +10,7 @@ from django.urls import reverse
 from feedback.actions import entries
 from monitoring.actions import incidents
 from portal import jobs
+from portal.pages import chrome
 from portal.pages.home import STILL_SHOWN
 from rollouts.actions import deployments
 from tests import make
@@ -31,7 +34,8 @@ def test_an_empty_portal_says_what_the_next_step_is() -> None:
 
 def test_a_running_deployment_shows_its_stages_weight_and_what_holds_it() -> None:
     run = make.progressing(stages=[5, 25, 100], dwell=600, gates=[{"kind": "soak", "seconds": 900}])
-    make.reconciled(run)
+    assert run.entered_stage_at is not None
+    deployments.reconcile(run, now=run.entered_stage_at)
     shown = _part(seats.captain(), "running")
     assert shown.count("rail-next") == 2
     assert shown.count("rail-now") == 1
@@ -118,8 +122,11 @@ def test_what_users_write_is_text_and_nothing_else() -> None:
     assert "<b>broken" not in shown
 
 
-def test_a_sweep_that_has_stopped_is_said_on_every_page() -> None:
+def test_a_sweep_that_has_stopped_is_said_on_every_page(monkeypatch: pytest.MonkeyPatch) -> None:
     current_app.finalize()  # as in a web process: every sweep is known by name
+    # The page's clock stands still: however long the test takes, no sweep of it grows stale.
+    now = jobs.database_now()
+    monkeypatch.setattr(chrome, "timezone", SimpleNamespace(now=lambda: now))
     captain = seats.captain()
     assert "may be out of date" in captain.get(reverse("flags")).content.decode()
     for name in jobs.SWEEPS:

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -26,12 +27,18 @@ class Listening:
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()
+        os.set_blocking(self.reader, False)
         self.output = Output(self.writer)
+        self._heard = b""
 
     def text(self) -> str:
         self.output.finish()
-        os.set_blocking(self.reader, False)
-        return os.read(self.reader, 1_000_000).decode()
+        return self.so_far()
+
+    def so_far(self) -> str:
+        with suppress(BlockingIOError):
+            self._heard += os.read(self.reader, 1_000_000)
+        return self._heard.decode()
 
     def close(self) -> None:
         os.close(self.reader)
@@ -54,7 +61,7 @@ def child(listening: Listening, script: str, **more: object) -> Child:
 def test_a_child_that_ignores_being_asked_is_ended(listening: Listening) -> None:
     stubborn = child(listening, "trap '' TERM; echo on; while :; do sleep 0.1; done", stop_within=0.3)
     stubborn.start()
-    time.sleep(0.3)  # the shell sets its trap
+    wait_for(lambda: "on" in listening.so_far(), "the shell has set its trap")
     stubborn.stop()
     assert stubborn.exit_code == -signal.SIGKILL
 
@@ -67,7 +74,7 @@ def test_what_a_child_started_ends_with_it(listening: Listening) -> None:
     wait_for(lambda: len(process.children()) == 2, "both sleep")
     sleepers = process.children()
     parent.stop()
-    wait_for(lambda: not alive(sleepers), "all have ended", within=5)
+    wait_for(lambda: not alive(sleepers), "all have ended")
 
 
 def test_a_child_ends_with_its_killed_parent(tmp_path: Path) -> None:
@@ -97,25 +104,24 @@ def test_output_that_nobody_reads_stops_no_child(listening: Listening) -> None:
 def test_lines_carry_the_childs_name(listening: Listening) -> None:
     speaker = child(listening, "echo one; echo two >&2")
     speaker.start()
-    wait_for(lambda: not speaker.running, "both were said")
-    time.sleep(0.2)  # the reading thread
+    wait_for(lambda: "two" in listening.so_far() and not speaker.running, "both were said")
     assert listening.text().splitlines() == ["thing    | one", "thing    | two"]
 
 
 # --- Starting again -----------------------------------------------------------------------------
 def test_a_child_that_keeps_dying_is_started_ever_more_slowly(listening: Listening) -> None:
-    watch = Watch(listening.output, on_restart=lambda: None)
+    restarts: list[float] = []
+    watch = Watch(listening.output, on_restart=lambda: restarts.append(time.monotonic()))
     watch.booting = False
     watch.start(child(listening, "exit 3"))
-    ends = time.monotonic() + 2.0
-    while time.monotonic() < ends:
-        watch.look()
-        time.sleep(0.02)
+    began = time.monotonic()
+    wait_for(lambda: watch.look() >= 0 and len(restarts) == 3, "it was started again three times")
     for dying in watch.children:
         dying.stop()
     delays = [line.split()[-2] for line in listening.text().splitlines() if "starting it again in" in line]
-    assert delays[:3] == ["0.2", "0.4", "0.8"]
-    assert len(delays) <= 4
+    assert delays == ["0.2", "0.4", "0.8"]
+    for delay, before, after in zip(delays, [began, *restarts], restarts, strict=False):
+        assert after - before >= float(delay) - 0.01
 
 
 def test_one_that_never_starts_is_given_up_with_its_exit_code(listening: Listening) -> None:
@@ -132,12 +138,14 @@ def test_one_that_never_starts_is_given_up_with_its_exit_code(listening: Listeni
 
 
 # --- One instance -------------------------------------------------------------------------------
-def test_the_lock_holds_until_the_last_child_of_a_killed_supervisor_has_gone(tmp_path: Path) -> None:
+def test_the_lock_holds_until_the_last_child_of_a_killed_supervisor_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Otherwise two servers would write into one folder."""
     program = (
         "import subprocess, sys; from pathlib import Path; from portal.supervise.instance import Lock; "
         "lock = Lock(Path(sys.argv[1])); lock.take(); lock.tell('http://there'); "
-        "print(subprocess.Popen(['sleep', '1'], pass_fds=(lock.fd,), stdout=subprocess.DEVNULL).pid, flush=True); "
+        "print(subprocess.Popen(['sleep', '1000'], pass_fds=(lock.fd,), stdout=subprocess.DEVNULL).pid, flush=True); "
         "sys.stdin.read()"
     )
     holder = subprocess.Popen(
@@ -153,9 +161,18 @@ def test_the_lock_holds_until_the_last_child_of_a_killed_supervisor_has_gone(tmp
         with pytest.raises(Unstartable, match=f"already running: pid {holder.pid}, http://there"):
             instance.Lock(tmp_path).take()
         holder.kill()
+    really_wait = instance.Lock._wait_for_leftovers
+
+    def wait(lock: instance.Lock, waited: float) -> None:
+        # Only once it has been waited for does it go.
+        leftover.kill()
+        really_wait(lock, waited)
+
+    monkeypatch.setattr(instance.Lock, "_wait_for_leftovers", wait)
     assert alive([leftover])
     with instance.only(tmp_path):
-        assert not alive([leftover])
+        # A process that ends lets go of its files a moment before it is gone.
+        wait_for(lambda: not alive([leftover]), "it has gone")
 
 
 # --- PostgreSQL ---------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def test_without_root_and_with_the_default_port_taken(tmp_path: Path, port_8000_
         wait_for(running.is_well, "well")
         descendants = running.descendants()
         assert running.interrupt() == 0
-        assert not alive(descendants)
+        wait_for(lambda: not alive(descendants), "all have ended")
     finally:
         running.end()
 

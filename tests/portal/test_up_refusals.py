@@ -39,7 +39,7 @@ def test_an_address_that_is_not_ours(tmp_path: Path) -> None:
 
 def test_a_data_directory_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
-    code, text = refusal(tmp_path / "data")
+    code, text = refusal(tmp_path / "data", "--port", "0")
     assert code == 1
     assert f"{tmp_path / 'data'}" in text
     assert "Traceback" not in text
@@ -85,7 +85,7 @@ def test_a_database_address_that_leads_nowhere(tmp_path: Path) -> None:
 
 
 def test_settings_that_cannot_be_read(tmp_path: Path) -> None:
-    running = Running(tmp_path, env={"PORTAL_KEY_RATE": "many"})
+    running = Running(tmp_path, "--port", "0", env={"PORTAL_KEY_RATE": "many"})
     assert running.wait_ended() == 1
     assert "PORTAL_KEY_RATE: expected a whole number, got 'many'" in running.text
     assert "Traceback" not in running.text

@@ -86,13 +86,14 @@ def test_a_plan_that_ends_with_an_audience_brings_it_to_nobody_else() -> None:
 
 def test_a_dwell_is_waited_out() -> None:
     begun = make.progressing(stages=[5, 100], dwell=600)
-    now = jobs.database_now()
-    deployments.reconcile(begun, now=now + timedelta(seconds=598))
+    entered = begun.entered_stage_at
+    assert entered is not None
+    deployments.reconcile(begun, now=entered + timedelta(seconds=598))
     begun.refresh_from_db()
     assert begun.weight == 5_000
     assert begun.held_because.startswith("dwell: ")
-    assert begun.due_at == begun.entered_stage_at + timedelta(seconds=600)  # type: ignore[operator]
-    deployments.reconcile(begun, now=now + timedelta(seconds=601))
+    assert begun.due_at == entered + timedelta(seconds=600)
+    deployments.reconcile(begun, now=entered + timedelta(seconds=601))
     begun.refresh_from_db()
     assert begun.weight == 100_000
 

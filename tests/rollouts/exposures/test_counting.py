@@ -1,6 +1,8 @@
 """Evaluations and exposures counted at the door of evaluation: each once, whatever happens to the store."""
 
 import asyncio
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from django.db import OperationalError
 
 from monitoring.actions import exposures
 from monitoring.models import Exposure, VariantCount, VariantUse
+from rollouts.actions import tally
 from rollouts.actions.tally import MOST_UNITS
 from rollouts.actions.tally_writer import Load, TallyWriter
 from tests import make
@@ -23,6 +26,13 @@ def door() -> Door:
         source("ramp", rules=[rule(name="r1", variant="on", rollout=50_000, by="company.id")]),
         source("off", enabled=False),
     )
+
+
+@pytest.fixture(autouse=True)
+def one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test asks for is counted in one minute and one window, and neither ends meanwhile."""
+    now = time.time()
+    monkeypatch.setattr(tally, "time", SimpleNamespace(time=lambda: now))
 
 
 def counts(**which: Any) -> dict[tuple[str, str], tuple[int, int]]:

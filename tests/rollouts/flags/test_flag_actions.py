@@ -1,7 +1,7 @@
 """What people do to flags by hand: defining, configuring, killing, restoring."""
 
-import time
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -279,16 +279,19 @@ def test_a_time_based_flag_needs_its_window_before_it_is_switched_on() -> None:
     flags.configure(flag, make.environment(), {"enabled": True, "window": {"until": "2030-01-01T00:00:00Z"}}, by=BY)
 
 
-def test_a_schedule_in_the_past_is_refused_and_one_that_has_ended_may_be_edited_around() -> None:
+def test_a_schedule_in_the_past_is_refused_and_one_that_has_ended_may_be_edited_around(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     flag, place = flags.create("sale", by=BY, type="time_based"), make.environment()
-    soon = (timezone.now() + timedelta(seconds=1)).isoformat()
+    ends = timezone.now() + timedelta(hours=1)
+    soon = ends.isoformat()
     over = {"kind": "steps", "points": [{"at": "2026-01-01T00:00:00Z", "rollout": 5}]}
     found = faults(flag, {"enabled": True, "fallthrough": {**ON, "schedule": over}}, place)
     assert "a schedule in the past" in found["fallthrough.schedule"]
     schedule = {"kind": "steps", "points": [{"at": soon, "rollout": 100}]}
     # A schedule is what makes it time-based, as a window does.
     flags.configure(flag, place, {"enabled": True, "fallthrough": {**ON, "schedule": schedule}}, by=BY)
-    time.sleep(1.1)
+    monkeypatch.setattr(flags, "timezone", SimpleNamespace(now=lambda: ends + timedelta(seconds=1)))
     shown = documents.show_config(FlagConfig.objects.get().document())
     flags.configure(flag, place, {**shown, "overrides": {"off": ["eve"]}}, by=BY)
     assert flags.restore(flag, place, 1, by=BY).fallthrough["schedule"]["points"] == [{"at": soon, "rollout": 100_000}]

@@ -87,7 +87,9 @@ contexts = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("raw", [KEY, "shop"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(some=st.lists(contexts, min_size=2, max_size=6))
 def test_any_two_contexts_agree(raw: str, some: list[dict[str, Any]]) -> None:
     async def asked() -> list[httpx.Response]:

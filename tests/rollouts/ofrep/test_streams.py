@@ -3,6 +3,7 @@
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from rollouts.api import ofrep_streams, stream_tokens
 from rollouts.engine.types import FlagSource
 from tests.rollouts.engine.build import snapshot, source
 from tests.rollouts.ofrep.build import KEY, Door
-from tests.rollouts.ofrep.listening import Listener
+from tests.rollouts.ofrep.listening import WITHIN, Listener
 
 
 async def stream(door: Door, raw: str = KEY) -> dict[str, Any]:
@@ -159,13 +160,18 @@ async def test_a_client_that_missed_ten_changes_is_told_once() -> None:
 
 
 async def test_a_flag_that_changes_by_the_clock_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The clock waits for the first event, however long that takes.
+    clock = SimpleNamespace(time=time.time)
+    monkeypatch.setattr(ofrep_streams, "time", clock)
     monkeypatch.setattr(ofrep_streams, "LOOK_EVERY", 0.02)
-    opens = datetime.now(UTC) + timedelta(seconds=0.3)
+    opens = datetime.now(UTC) + timedelta(hours=1)
     door = Door(source("flag", window={"from": opens.isoformat(), "until": None}))
     async with Listener(door.app, await address(door)) as one:
         assert (await one.event())["etag"] == "1.0"
+        await asyncio.sleep(0.1)
+        assert len(one.events) == 1
+        clock.time = opens.timestamp
         assert (await one.event())["etag"] == "1.1"
-        assert datetime.now(UTC) >= opens
 
 
 async def test_silence_is_broken_by_comments() -> None:
@@ -208,10 +214,16 @@ async def test_a_revoked_key_ends_its_streams_and_opens_none() -> None:
 
 
 async def test_a_key_that_expires_ends_its_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The clock waits until the stream is open, however long that takes.
+    clock = SimpleNamespace(now=datetime.now)
+    monkeypatch.setattr(ofrep_streams, "datetime", clock)
     monkeypatch.setattr(ofrep_streams, "LOOK_EVERY", 0.02)
     door = Door(source())
-    door.give("short", expires_at=datetime.now(UTC) + timedelta(seconds=0.3))
+    expires = datetime.now(UTC) + timedelta(hours=1)
+    door.give("short", expires_at=expires)
     async with Listener(door.app, await address(door, "short")) as one:
+        assert (one.status, one.ended) == (200, False)
+        clock.now = lambda zone: expires
         await one.until(lambda: one.ended)
 
 
@@ -244,7 +256,7 @@ async def test_a_client_that_does_not_read_is_dropped(monkeypatch: pytest.Monkey
     monkeypatch.setattr(ofrep_streams, "SLOW", 0.05)
     door = Door(source())
     async with Listener(door.app, await address(door), reads=False) as one:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN):
             await asyncio.shield(one.task)
         assert door.app.streams.count == 0
 
