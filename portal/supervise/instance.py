@@ -29,22 +29,6 @@ def only(data_dir: Path) -> Iterator["Lock"]:
         lock.close()
 
 
-def is_free(data_dir: Path) -> bool:
-    """Whether nobody holds this data directory now; an `up` that lives in it is a refusal. Nothing is taken or made."""
-    try:
-        fd = os.open(data_dir / "up.lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        _refuse_if_alive(fd)
-        return False
-    finally:
-        os.close(fd)
-    return True
-
-
 class Lock:
     """Its descriptor is inherited by every child, so that what a killed supervisor left behind still holds it."""
 

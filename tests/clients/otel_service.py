@@ -13,7 +13,6 @@ import time
 from typing import Any
 
 import prometheus_client
-from opentelemetry.exporter.otlp.common import http
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
@@ -27,8 +26,6 @@ from opentelemetry.sdk.resources import Resource
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds
 EVERY = 0.02  # seconds
 AT_ONCE = 20  # requests: of few values a high percentile is any of several
-# The SDK's own six tries are half a minute, and cannot be set: a busy machine may need longer to start a portal again.
-http._MAX_RETRIES = 7
 SHUTS_WITHIN = 90_000  # milliseconds; the last pause is half a minute
 PLACE = {"service.name": "checkout", "deployment.environment.name": "staging"}
 
