@@ -299,6 +299,14 @@ class Serializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
+def checked(shape: type[Serializer], given: Mapping[str, Any], *, partial: bool = False) -> dict[str, Any]:
+    """What did not come as a body, read as if it had. Raises Invalid, naming every field that is wrong."""
+    serializer = shape(data=given, partial=partial)
+    if not serializer.is_valid():
+        raise Invalid({one["field"]: one["message"] for one in _field_errors("", serializer.errors)})
+    return dict(serializer.validated_data)
+
+
 class _Common(APIView):
     """What the doors share. A write with an Idempotency-Key happens once: its answer is kept with the change."""
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from monitoring.actions import escalations, notices, postmortems, responses, timeline
 from monitoring.judging import LEVELS, Level
@@ -16,6 +17,8 @@ BY = Automaton("judging")
 SEVERITY_OF = {Level.CRITICAL: Severity.SEV1, Level.ERROR: Severity.SEV2}
 MAX_GROUP_KEY = 500
 MAX_TITLE = 300
+# The built-in definition, before anybody changes it.
+AS_MADE: Mapping[str, Any] = {"name": "Threshold crossed", "rank": IncidentDefinition.LAST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +32,12 @@ class Place:
 def definitions() -> list[IncidentDefinition]:
     """Those that catch alerts, the first that is asked first, the built-in one last."""
     found = IncidentDefinition.objects.filter(active=True).exclude(key=BUILT_IN).order_by("rank", "id")
-    # There always is a built-in one: an alert without an incident would be seen by nobody.
-    built_in, _ = IncidentDefinition.objects.get_or_create(
-        key=BUILT_IN, defaults={"name": "Threshold crossed", "rank": IncidentDefinition.LAST}
-    )
-    return [*found.select_related("escalation").prefetch_related("thresholds"), built_in]
+    return [*found.select_related("escalation").prefetch_related("thresholds"), built_in()]
+
+
+def built_in() -> IncidentDefinition:
+    """There always is one: an alert without an incident would be seen by nobody."""
+    return IncidentDefinition.objects.get_or_create(key=BUILT_IN, defaults=AS_MADE)[0]
 
 
 def place_for(

@@ -1,5 +1,6 @@
 """Making, changing and taking away incident definitions."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from monitoring.models.incidents import BUILT_IN
 from portal import audit, permissions
 from portal.audit import Actor
 from portal.errors import Invalid, Refused
+from portal.models import KEY_PATTERN
 
 RELATED = ("thresholds", "channels")
 PLAIN = (
@@ -36,6 +38,11 @@ MOST_NAMES = 20
 
 def create(key: str, fields: Mapping[str, Any], *, by: Actor) -> IncidentDefinition:
     permissions.require(by, "configure")
+    if not re.fullmatch(KEY_PATTERN, key):
+        raise Invalid.of("key", "must be letters, digits, dashes and dots")
+    if key == BUILT_IN:
+        # With fields of its own it might not catch what no other does.
+        raise Refused(f"the portal makes the definition {key} itself: it can be changed, not made")
     with transaction.atomic():
         if IncidentDefinition.objects.filter(key=key).exists():
             raise Refused(f"there is an incident definition {key} already")

@@ -10,15 +10,21 @@ from django.db import transaction
 
 from portal.audit import Actor
 from portal.config import (
+    capacity_kind,
+    component_kind,
+    cost_kind,
+    definition_kind,
     escalation_kind,
     flag_kind,
     kinds,
     place_kind,
     plain,
     plan_kind,
+    scaling_kind,
     slo_kind,
     source_kind,
     threshold_kind,
+    watchdog_kind,
 )
 from portal.config.kinds import Scope
 from portal.config.reading import Source
@@ -27,7 +33,10 @@ from portal.errors import Invalid, Refused
 from portal.models import Environment
 
 # In the order in which they are applied: what others refer to first.
-for _module in (place_kind, flag_kind, plan_kind, source_kind, threshold_kind, escalation_kind, slo_kind):
+for _module in (
+    place_kind, flag_kind, plan_kind, source_kind, threshold_kind, escalation_kind, slo_kind, definition_kind,
+    watchdog_kind, capacity_kind, scaling_kind, cost_kind, component_kind,
+):  # fmt: skip
     kinds.register(_module.KIND)
 VERSION = 1
 MARK = "flightdeck"

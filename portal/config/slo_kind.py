@@ -1,14 +1,12 @@
 """Service level objectives in a document, by their keys."""
 
-from functools import partial
 from typing import Any
 
 from monitoring.actions import slos
 from monitoring.models import Slo
-from portal import permissions
+from portal.config import keyed
 from portal.config.kinds import Kind, Scope, Things
 from portal.config.run import Run
-from portal.errors import Invalid
 
 SLOS = """\
 slos:
@@ -23,28 +21,14 @@ slos:
 """
 
 
-def _apply(run: Run, found: dict[str, Things]) -> None:
-    for key, fields in found.get("slos", {}).items():
-        run.attempt(f"slos.{key}", partial(_slo, run, key, fields))
-
-
-def _slo(run: Run, key: str, fields: Any) -> None:
-    if not isinstance(fields, dict):
-        raise Invalid.of("", "must be a mapping with name, kind, metric and objective")
+def _write(run: Run, path: str, key: str, given: Any) -> None:
     held = Slo.objects.active().filter(key=key).select_related("environment", "service").first()
-    if held is not None:
-        before = slos.shown(held)
-        after = slos.shown(slos.change(held, fields, by=run.by))
-    else:
-        before, after = {}, slos.shown(slos.create(key, fields, by=run.by))
-    run.told(f"slos.{key}", before, after)
+    keyed.write(run, path, slos, held, key, keyed.fields_of(given))
 
 
 def _export(scope: Scope) -> tuple[dict[str, Things], list[str]]:
-    rows = permissions.visible(scope.by, Slo.objects.active().order_by("key"))
-    if scope.environment is not None:
-        rows = rows.filter(environment__key=scope.environment)
-    return {"slos": {one.key: slos.shown(one) for one in rows if scope.wants("slos", one.key)}}, []
+    rows = keyed.seen(scope, "slos", Slo.objects.active().order_by("key"))
+    return {"slos": {one.key: slos.shown(one) for one in rows}}, []
 
 
-KIND = Kind(("slos",), _apply, _export, {"slos": SLOS})
+KIND = Kind(("slos",), keyed.each("slos", _write), _export, {"slos": SLOS})

@@ -6,10 +6,10 @@ from typing import Any
 from monitoring.actions import sources
 from monitoring.models import MetricSource
 from portal import permissions
+from portal.config import references
 from portal.config.kinds import Kind, Scope, Things
 from portal.config.run import Run
 from portal.errors import Invalid
-from portal.models import Environment, Service
 
 SOURCES = """\
 sources:
@@ -24,7 +24,6 @@ sources:
     interval: 15                  # seconds
     timeout: 5
 """
-PLACES: dict[str, Any] = {"service": Service, "environment": Environment}
 
 
 def _apply(run: Run, found: dict[str, Things]) -> None:
@@ -37,14 +36,8 @@ def _source(run: Run, name: str, given: Any) -> None:
         raise Invalid.of("", "must be a mapping with kind and config")
     if "secret" in given:
         raise Invalid.of("secret", "secrets do not stand in documents: give it by REST or in the admin")
-    fields = {**given, "name": name}
-    for place, model in PLACES.items():
-        key = fields.get(place)
-        if key is not None:
-            fields[place] = model.objects.filter(key=key).first() if isinstance(key, str) else None
-            if fields[place] is None:
-                raise Invalid.of(place, f"there is no {place} '{str(key)[:100]}'")
-    held = MetricSource.objects.filter(name=name).select_related(*PLACES).first()
+    fields = references.places({**given, "name": name})
+    held = MetricSource.objects.filter(name=name).select_related(*sources.PLACES).first()
     before = _shown(held) if held else {}
     made = sources.change(held, fields, by=run.by, because=run.because) if held else sources.create(fields, by=run.by)
     run.told(f"sources.{name}", before, _shown(made))
@@ -53,7 +46,7 @@ def _source(run: Run, name: str, given: Any) -> None:
 def _export(scope: Scope) -> tuple[dict[str, Things], list[str]]:
     if not permissions.can(scope.by, "configure", environment=permissions.ANY, service=permissions.ANY):
         return {"sources": {}}, []
-    rows = permissions.visible(scope.by, MetricSource.objects.select_related(*PLACES))
+    rows = permissions.visible(scope.by, MetricSource.objects.select_related(*sources.PLACES))
     if scope.environment is not None:
         rows = rows.filter(environment__key=scope.environment)
     wanted = [one for one in rows if scope.wants("sources", one.name)]

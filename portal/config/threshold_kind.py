@@ -1,5 +1,6 @@
-"""Thresholds in a document, by their names."""
+"""Thresholds in a document, by their names; so are those that a combination is of."""
 
+import re
 from functools import partial
 from typing import Any
 
@@ -23,9 +24,17 @@ thresholds:
 """
 
 
+COMBINES = re.compile(r"\b(all|any|of)\s*\(")
+
+
 def _apply(run: Run, found: dict[str, Things]) -> None:
-    for name, spec in found.get("thresholds", {}).items():
+    for name, spec in sorted(found.get("thresholds", {}).items(), key=lambda one: _combines(one[1])):
         run.attempt(f"thresholds.{name}", partial(_threshold, run, name, spec))
+
+
+def _combines(spec: Any) -> bool:
+    """Of others, which have to be there first."""
+    return isinstance(spec, dict) and bool(spec.get("combine") or COMBINES.search(str(spec.get("condition"))))
 
 
 def _threshold(run: Run, name: str, spec: Any) -> None:
@@ -49,11 +58,17 @@ def _export(scope: Scope) -> tuple[dict[str, Things], list[str]]:
         rows = rows.filter(environment__key=scope.environment)
     found: Things = {}
     left_out = []
+    known = specs.member_names(rows)
+    names = {one.pk: one.name for one in rows if one.pk in known}
     for one in rows:
         if one.name in found:
             left_out.append(f"threshold {one.pk}: another one is named {one.name}, too")
+        elif not names.keys() >= set(one.members):
+            left_out.append(f"threshold {one.name}: it combines others that cannot be named in this document")
         elif scope.wants("thresholds", one.name):
             found[one.name] = {name: value for name, value in specs.of(one).items() if name != "name"}
+            if one.members:
+                found[one.name]["combine"]["of"] = [names[pk] for pk in one.members]
     return {"thresholds": found}, left_out
 
 
