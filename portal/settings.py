@@ -320,13 +320,14 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"()": "portal.logs.formatter"}},
+    "filters": {"outage": {"()": "portal.logs.Outage"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["stderr"], "level": PORTAL_LOG_LEVEL},
     "loggers": {
         "axes": {"level": "WARNING"},
         # A line for each poke of each sweep tells nobody anything; a failed one is an error.
         "celery.app.trace": {"level": "WARNING"},
-        "celery.beat": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING", "filters": ["outage"]},
         "celery.worker.strategy": {"level": "WARNING"},
         "uvicorn.access": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
