@@ -60,7 +60,8 @@ class DefinitionBody(DefinitionChange):
 # --- Applying -----------------------------------------------------------------------------------
 def _write(run: Run, path: str, key: str, given: Any) -> None:
     given = keyed.fields_of(given)
-    held = IncidentDefinition.objects.filter(key=key).first()
+    # The built-in one is always there, even after it was lost.
+    held = catching.built_in() if key == BUILT_IN else IncidentDefinition.objects.filter(key=key).first()
     fields = drf.checked(DefinitionBody, given, partial=held is not None)
     named, faults = _named(fields, run.by)
     before = _shown(held) if held else {}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
-from monitoring.actions import channels, definitions, slos, thresholds
+from monitoring.actions import catching, channels, definitions, slos, thresholds
 from monitoring.models import AlertState, IncidentDefinition, Threshold
 from monitoring.models.incidents import BUILT_IN
 from portal.config import applying, definition_kind, kinds, reading
@@ -191,11 +191,17 @@ def test_a_deployments_threshold_is_not_meant_and_ones_own_goes_before_an_object
     assert definition("a").thresholds.get() == mine
 
 
-def test_the_built_in_one_is_changed_but_never_made_narrower() -> None:
+@pytest.mark.parametrize("lost", [False, True])
+def test_the_built_in_one_is_changed_but_never_made_narrower(lost: bool) -> None:
+    if lost:
+        IncidentDefinition.objects.all().delete()
+    else:
+        catching.built_in()
     assert BUILT_IN not in exported()
     read = applying.read(reading.from_text(f"incident_definitions: {{{BUILT_IN}: {{runbook: Look.}}}}"))
     kept, _ = applying.replaced(applying.plan(read, by=BY), by=BY)
-    assert kept["incident_definitions"][BUILT_IN]["runbook"] == ""
+    before = kept.get("incident_definitions", {}).get(BUILT_IN, {})
+    assert before.get("runbook") == (None if lost else ""), "what was not there is not kept"
     assert does(applied(f"incident_definitions: {{{BUILT_IN}: {{runbook: Look.}}}}")) == {
         f"incident_definitions.{BUILT_IN}": "change"
     }
